@@ -1,0 +1,77 @@
+# make demo   the whole loop on the sample pictures
+# make test   everything that has to pass before a change is accepted
+# Both prepare .venv by themselves. Nothing is written outside this folder (except Debian packages for the tests,
+# where root or sudo is there).
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := demo
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+DEMO := build/demo
+# The pair the lock holds: releases of torch and torchvision that were made for each other.
+TORCH := torch==2.14.1
+TORCHVISION := torchvision==0.29.1
+EXTRAS := app dev train-detector
+
+.PHONY: demo test install system lint types unit e2e lock clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "tushuo needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) (about 6 GB, most of it torch)"
+	$(PY) -m pip install --quiet --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)
+	@mkdir -p $(DEMO)
+	@echo; echo "1. Regions of the sample pictures -> $(DEMO)/regions.h5"
+	$(PY) -m features.extract --images examples/images --backend mini --out $(DEMO)/regions.h5
+	@echo; echo "2. A minute of training on 12 captioned samples, to see it work; these weights are thrown away"
+	$(PY) -m captioning.train --config configs/mini.yaml --out $(DEMO)/run --overwrite true
+	@rm -rf $(DEMO)/run
+	@echo; echo "3. Captions of all samples by the bundled captioner -> $(DEMO)/captions.json"
+	$(PY) -m captioning.caption --features $(DEMO)/regions.h5 --checkpoint mini --out $(DEMO)/captions.json \
+	    --overwrite true
+	@echo; echo "4. Scores on the 19 samples that people captioned (n = 19, most with one reference: an illustration," \
+	    "not a result; the bundled captioner was trained on none of them) -> $(DEMO)/report.html"
+	$(PY) -m eval $(DEMO)/captions.json examples/images/captions.json --allow_extra \
+	    --report $(DEMO)/report.html --images examples/images --regions $(DEMO)/regions.h5
+	@echo; echo "5. The browser"
+	@if [ "$${CI:-}" = true ] || [ ! -t 1 ]; then echo "To browse pictures, regions and captions: $(PY) -m app"; \
+	else exec $(PY) -m app; fi
+
+test: $(INSTALLED) system lint types unit e2e
+
+# Chromium, a Chinese font and a Java runtime, where they can be installed.
+system:
+	@tests/install_system_packages.sh
+
+lint: $(INSTALLED)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(INSTALLED)
+	$(PY) -m mypy
+
+unit: $(INSTALLED)
+	$(PY) -m pytest tests --ignore tests/e2e
+
+e2e: $(INSTALLED)
+	$(PY) -m pytest tests/e2e
+
+# Renews requirements.lock, for every Python and system; releases that it holds stay unless setup.cfg asks for newer ones.
+lock: $(INSTALLED)
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-emit-index-url --no-emit-find-links $(EXTRAS:%=--extra %) --upgrade-package $(TORCH) \
+	    --upgrade-package $(TORCHVISION) --output-file requirements.lock setup.cfg
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

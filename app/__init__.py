@@ -1,0 +1,1 @@
+"""The caption browser: a Streamlit page on this machine."""

@@ -1,0 +1,82 @@
+"""What ``python -m app`` is told, and the samples it opens when it is told nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser, set_parsing_settings
+
+MAX_UPLOAD_MB = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppConfig:
+    """Look at pictures, regions, captions and scores in a web browser, on this machine only."""
+
+    images: Path | None = None
+    """Folder of pictures; the bundled samples if empty."""
+    regions: Path | None = None
+    """Regions file of features.extract, for boxes and tags."""
+    predictions: tuple[Path, ...] = ()
+    """Caption files, one a system; without any, captions are made when they are looked at."""
+    references: Path | None = None
+    """Human captions (AIC-ICC or COCO), for scores."""
+    checkpoint: str = "mini"
+    """Writes the captions of "Try it": mini, a checkpoint folder, or a hub id."""
+    weights: Path | None = None
+    """The detector's weights, where they are not bundled, cached or downloadable."""
+    port: int = 8501
+    """Port on 127.0.0.1."""
+    language: Literal["auto", "zh", "en"] = "auto"
+    """Of the page; auto asks the web browser."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port must lie between 1 and 65535, got {self.port}")
+
+
+def parse(argv: Sequence[str] | None) -> AppConfig:
+    """Flags and YAML to settings; exits with code 2 for anything wrong."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
+    parser = ArgumentParser(prog="python -m app", description=AppConfig.__doc__)
+    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    parser.add_class_arguments(AppConfig, nested_key=None, skip={"predictions"})
+    help_text = "Caption files, one a system; without any, captions are made when they are looked at."
+    parser.add_argument("--predictions", type=Path, nargs="+", default=[], metavar="FILE", help=help_text)
+    values = parser.parse_args(argv)
+    try:
+        config = AppConfig(**{each.name: values[each.name] for each in fields(AppConfig)})
+    except ValueError as error:
+        parser.error(str(error))
+    return replace(config, predictions=tuple(config.predictions))
+
+
+def with_samples(config: AppConfig) -> AppConfig:
+    """The same settings, or the samples with what ``make demo`` made of them where no pictures are named.
+
+    Raises:
+        FileNotFoundError: No pictures are named, and the samples are not part of this installation.
+    """
+    if config.images is not None:
+        return config
+    images = Path(str(files("examples"))) / "images"
+    if not images.is_dir():
+        raise FileNotFoundError(
+            f"{images}: the sample pictures are in the repository, not in the installed package; "
+            "give your own: --images DIR"
+        )
+    demo = images.parent.parent / "build" / "demo"
+    captions = _if_there(demo / "captions.json")
+    return replace(
+        config,
+        images=images,
+        regions=config.regions or _if_there(demo / "regions.h5"),
+        predictions=config.predictions or (() if captions is None else (captions,)),
+        references=config.references or _if_there(images / "captions.json"),
+    )
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.is_file() else None

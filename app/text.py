@@ -1,0 +1,36 @@
+"""Strings that others wrote, made safe to show.
+
+Captions, tags, file names and error messages may hold HTML, Markdown, LaTeX or characters that turn the
+reading direction round. On the page they are text: HTML is escaped, invisible characters become visible,
+and anything that must pass through a Markdown label is escaped for Markdown.
+"""
+
+import html
+import re
+import unicodedata
+
+LONGEST = 2000
+"""Characters shown of one string; a caption is never near it."""
+
+_JOINERS = "\u200c\u200d"  # between letters of some scripts and inside emoji they are part of the text
+_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def shown(text: str) -> str:
+    """Text with control, direction and lone surrogate characters as U+FFFD, at most `LONGEST` long."""
+    cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return "".join(" " if c in "\t\r\n" else c if _visible(c) else "\ufffd" for c in cut)
+
+
+def as_html(text: str) -> str:
+    """Text for the inside of an element or a quoted attribute."""
+    return html.escape(shown(text), quote=True)
+
+
+def as_markdown(text: str) -> str:
+    """Text for a label that Streamlit reads as Markdown: every ASCII punctuation mark is escaped."""
+    return _MARKDOWN.sub(r"\\\1", shown(text))
+
+
+def _visible(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -1,0 +1,1 @@
+"""Data, training and captions: regions and tags in, Chinese sentences out."""

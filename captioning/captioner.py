@@ -1,0 +1,351 @@
+"""The Python API: a checkpoint in, captions for pictures or regions out.
+
+    from captioning.captioner import Captioner
+
+    captioner = Captioner.from_pretrained("mini")
+    caption = captioner.caption("photo.jpg")
+    print(caption.text, caption.log_prob, [tag.text for tag in caption.tags])
+
+A picture passes the detector that the checkpoint was trained with, becomes regions, and from there on
+takes the path of training: `captioning.examples.prefix_example`, one prefix a picture, a search over it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+
+from captioning.checkpoints import CaptionerCheckpoint, DetectorInfo, read_captioner
+from captioning.config import DecodeConfig
+from captioning.dataset import collate_prefix, to_device
+from captioning.examples import prefix_example
+from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
+from features.images import ImageError
+from features.store import Regions, RegionStore
+from features.tags import Lexicon, Tag, tags_of
+from oscar.decoding import Hypothesis, generate
+
+if TYPE_CHECKING:
+    from features.extract import RegionExtractor
+
+Picture = Path | str | Image.Image | Regions
+"""What can be captioned: a file, a decoded picture, or regions already extracted."""
+
+
+class DetectorMismatch(ValueError):
+    """Regions of another detector than the checkpoint's; the message ends with the command to run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredText:
+    """One caption that the search found.
+
+    Attributes:
+        text: Ready to be read.
+        score: What the search ranks by: ``log_prob`` over the number of pieces to the power of
+            ``length_penalty``; by default the mean log-probability a piece.
+        log_prob: Natural logarithm of the caption's probability.
+    """
+
+    text: str
+    score: float
+    log_prob: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caption:
+    """What the model says about one picture.
+
+    Attributes:
+        image_id: The picture's file name, its id in the regions file, or "" for a decoded picture.
+        text: The best caption.
+        score: See `ScoredText`.
+        log_prob: See `ScoredText`.
+        alternatives: The n best captions, ``text`` being the first.
+        tags: What the model read as tags, best first.
+        regions: What it read as regions.
+    """
+
+    image_id: str
+    text: str
+    score: float
+    log_prob: float
+    alternatives: tuple[ScoredText, ...]
+    tags: tuple[Tag, ...]
+    regions: Regions
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionFailure:
+    """A picture without a caption, and why."""
+
+    image_id: str
+    reason: str
+
+
+class Captioner:
+    """Writes captions with one checkpoint, on one device."""
+
+    def __init__(
+        self, checkpoint: CaptionerCheckpoint, name: str, device: str = "auto", weights: Path | None = None
+    ) -> None:
+        """Use `from_pretrained`.
+
+        Args:
+            checkpoint: Model, vocabulary and settings.
+            name: How messages call the checkpoint.
+            device: ``auto`` takes the accelerator where there is one.
+            weights: The detector's weights, where they are not in their usual place.
+        """
+        self.name = name
+        self.info = checkpoint.info
+        self.tokenizer = checkpoint.tokenizer
+        self.device = _pick_device(device)
+        self.model = checkpoint.model.to(self.device)
+        self.lexicon = _load_lexicon(checkpoint, name)
+        self._weights = weights
+        self._extractor: RegionExtractor | None = None
+        self._forbidden = (self.tokenizer.unk_id,)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | Path = MINI, device: str = "auto", weights: Path | None = None
+    ) -> Captioner:
+        """Load a captioner.
+
+        Args:
+            name_or_path: "mini" (bundled; its weights are for non-commercial use), a checkpoint folder of
+                ``captioning.train``, or the id of a hub repository, such as "someone/oscar-zh".
+            device: ``auto``, ``cpu``, ``cuda``.
+            weights: The detector's weights file, where it is not bundled, cached or downloadable.
+
+        Raises:
+            CheckpointError: No such checkpoint, a damaged one, or one that writes no captions.
+        """
+        folder = checkpoint_folder(name_or_path)
+        checkpoint = read_captioner(folder)
+        if folder.resolve() == mini_folder().resolve():
+            say_licence()
+        return cls(checkpoint, str(name_or_path), device, weights)
+
+    def caption(self, image: Picture, **decode: Any) -> Caption:
+        """Caption one picture.
+
+        Args:
+            image: A file, a decoded RGB picture, or regions.
+            decode: Fields of `captioning.config.DecodeConfig` to differ from the checkpoint's, such as
+                ``beam_width=1``.
+
+        Raises:
+            features.images.ImageError: The file is no usable picture.
+            DetectorMismatch: The regions do not fit the checkpoint.
+        """
+        result = next(self.caption_many([image], batch_size=1, **decode))
+        if isinstance(result, CaptionFailure):
+            raise ImageError(f"{result.image_id}: {result.reason}" if result.image_id else result.reason)
+        return result
+
+    def caption_many(
+        self, items: Iterable[Picture], batch_size: int = 16, root: Path | None = None, **decode: Any
+    ) -> Iterator[Caption | CaptionFailure]:
+        """Caption any number of pictures, in order, a batch at a time.
+
+        Args:
+            items: Files, decoded pictures or regions, also mixed; read as they are needed.
+            batch_size: Pictures in a batch.
+            root: File paths are relative to it, and are the image ids as they stand.
+            decode: As in `caption`.
+
+        Returns:
+            One result an item; a file that is no usable picture gives a `CaptionFailure`.
+        """
+        settings = replace(self.info.decode, **decode)
+        remaining = iter(items)
+        while batch := list(islice(remaining, batch_size)):
+            found = list(self._regions_of(batch, root))
+            captions = iter(self.caption_regions([r for r in found if isinstance(r, Regions)], settings))
+            for regions in found:
+                yield regions if isinstance(regions, CaptionFailure) else next(captions)
+
+    @torch.inference_mode()
+    def caption_regions(
+        self, regions: Sequence[Regions], decode: DecodeConfig | None = None
+    ) -> list[Caption]:
+        """Caption one batch of pictures whose regions are known.
+
+        Raises:
+            DetectorMismatch: Their width is not the checkpoint's.
+        """
+        if not regions:
+            return []
+        for picture in regions:
+            self._check_width(picture)
+        decode = decode or self.info.decode
+        examples = [prefix_example(r, self.lexicon, self.tokenizer, self.info.prefix) for r in regions]
+        batch = to_device(collate_prefix(examples, self.tokenizer.pad_id), self.device)
+        prefix = self.model.bert.encode_prefix(
+            batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
+        )
+        found = generate(
+            self.model,
+            prefix,
+            beam_width=decode.beam_width,
+            n_best=decode.n_best,
+            max_pieces=decode.max_pieces,
+            length_penalty=decode.length_penalty,
+            no_repeat_ngram=decode.no_repeat_ngram,
+            forbidden_ids=self._forbidden,
+        )
+        return [self._caption(picture, best) for picture, best in zip(regions, found, strict=True)]
+
+    def check_store(self, store: RegionStore) -> None:
+        """Prove that a regions file comes from the detector this checkpoint was trained with.
+
+        Raises:
+            DetectorMismatch: Another detector, vocabulary, width or selection; with the command to run.
+        """
+        wanted = self.info.detector
+        found = DetectorInfo(
+            backend=store.backend,
+            fingerprint=store.fingerprint,
+            feature_dim=store.feature_dim,
+            vocabulary_id=store.vocabulary_id,
+            has_globals=store.has_globals,
+        )
+        if found != wanted and len(store):
+            images = store.attributes["run"].get("images", "DIR")
+            raise DetectorMismatch(
+                f"{store.path}: these regions come from another detector than those that checkpoint "
+                f"{self.name} was trained on.\n  found:  {_describe(found)}\n  wanted: {_describe(wanted)}\n"
+                f"Extract them again:\n  {_extract_command(wanted, str(images), store.path)}"
+            )
+
+    @property
+    def extractor(self) -> RegionExtractor:
+        """The detector that the checkpoint names, loaded on first use.
+
+        Raises:
+            DetectorMismatch: The weights found here are not those the checkpoint was trained with.
+            FileNotFoundError: The detector's weights are not on this machine.
+        """
+        if self._extractor is None:
+            from features.extract import RegionExtractor
+
+            wanted = self.info.detector
+            extractor = RegionExtractor(wanted.backend, self._weights, str(self.device))
+            if extractor.fingerprint != wanted.fingerprint:
+                found = extractor.fingerprint
+                raise DetectorMismatch(
+                    f"checkpoint {self.name} was trained on regions of the {wanted.backend} detector with "
+                    f"fingerprint {wanted.fingerprint[:12]}, the one found here has {found[:12]}: "
+                    "other weights or another selection. Give the right weights with --weights FILE "
+                    "(in Python: weights=...)."
+                )
+            self._extractor = extractor
+        return self._extractor
+
+    def _regions_of(self, batch: Sequence[Picture], root: Path | None) -> Iterator[Regions | CaptionFailure]:
+        pictures = [
+            item if isinstance(item, Image.Image) else Path(item)
+            for item in batch
+            if not isinstance(item, Regions)
+        ]
+        extracted = iter(self.extractor.extract(pictures, root)) if pictures else iter(())
+        for item in batch:
+            if isinstance(item, Regions):
+                yield item
+                continue
+            found = next(extracted)
+            if isinstance(found, ImageError):
+                path = _picture(item)
+                image_id = path.as_posix() if isinstance(path, Path) else ""
+                yield CaptionFailure(image_id=image_id, reason=str(found))
+            else:
+                yield found
+
+    def _caption(self, regions: Regions, best: Sequence[Hypothesis]) -> Caption:
+        scored = [
+            ScoredText(text=self.tokenizer.decode(h.piece_ids), score=h.score, log_prob=h.log_prob)
+            for h in best
+        ]
+        config = self.info.prefix
+        tags = tags_of(regions, self.lexicon, min_score=config.tag_min_score, max_tags=config.max_tags)
+        return Caption(
+            image_id=regions.image_id,
+            text=scored[0].text,
+            score=scored[0].score,
+            log_prob=scored[0].log_prob,
+            alternatives=tuple(scored),
+            tags=tuple(tags),
+            regions=regions,
+        )
+
+    def _check_width(self, regions: Regions) -> None:
+        wanted = self.info.detector
+        width, has_global = regions.features.shape[1], regions.global_feature is not None
+        if width != wanted.feature_dim or has_global != wanted.has_globals:
+            have = {True: "with", False: "without"}
+            raise DetectorMismatch(
+                f"{regions.image_id or 'picture'}: regions of width {width} {have[has_global]} a vector of "
+                f"the whole picture; checkpoint {self.name} reads width {wanted.feature_dim} "
+                f"{have[wanted.has_globals]} one. Extract them again:\n  {_extract_command(wanted, 'DIR')}"
+            )
+
+
+def _picture(item: Path | str | Image.Image) -> Path | Image.Image:
+    return Path(item) if isinstance(item, str) else item
+
+
+def _pick_device(device: str) -> torch.device:
+    if device != "auto":
+        return torch.device(device)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _load_lexicon(checkpoint: CaptionerCheckpoint, name: str) -> Lexicon:
+    wanted = checkpoint.info.lexicon
+    lexicon = Lexicon.load(wanted.name, checkpoint.info.detector.vocabulary_id)
+    if lexicon.sha256 != wanted.sha256:
+        warnings.warn(
+            f"checkpoint {name} was trained with another version of lexicon {wanted.name!r} "
+            f"(SHA-256 {wanted.sha256[:12]}, here {lexicon.sha256[:12]}): some tags may be named differently",
+            stacklevel=3,
+        )
+    return lexicon
+
+
+def _describe(detector: DetectorInfo) -> str:
+    vectors = "with" if detector.has_globals else "no"
+    return (
+        f"{detector.backend}, fingerprint {detector.fingerprint[:12]}, width {detector.feature_dim}, "
+        f"vocabulary {detector.vocabulary_id}, {vectors} whole-picture vectors"
+    )
+
+
+def _extract_command(detector: DetectorInfo, images: str, old: Path | None = None) -> str:
+    """The command that makes regions this checkpoint reads; never over the old file."""
+    out = (
+        f"regions-{detector.backend}.h5"
+        if old is None
+        else str(old.with_name(f"{old.stem}-{detector.backend}.h5"))
+    )
+    words = [
+        "python",
+        "-m",
+        "features.extract",
+        "--images",
+        images,
+        "--out",
+        out,
+        "--backend",
+        detector.backend,
+    ]
+    return shlex.join(words)

@@ -1,0 +1,350 @@
+"""Checkpoint folders: written aside, sealed by a manifest, renamed; the newest one that verifies is found.
+
+A folder holds what a captioner needs (``config.json``, ``model.safetensors``, ``vocab.txt``,
+``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``) and, written last,
+``manifest.json`` with the SHA-256 of all the others. A folder without a true manifest does not count.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
+from transformers.utils import logging as hf_logging
+
+from captioning.config import DecodeConfig, PrefixConfig
+from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
+from oscar.modeling import OscarForCaptioning
+
+FORMAT = "tushuo-checkpoint/1"
+INFO, MANIFEST, MODEL = "tushuo.json", "manifest.json", "model.safetensors"
+STATE, STATE_TENSORS = "training.json", "training.safetensors"
+REQUIRED = frozenset(("config.json", MODEL, INFO, VOCABULARY_FILE))
+LAST, BEST = "last", "best"
+_STEP_FOLDER = re.compile(r"step-(\d{8,})")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not whole, not ours, or not for this purpose; the message names the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorInfo:
+    """The detector whose regions a captioner was trained on, and alone understands."""
+
+    backend: str
+    fingerprint: str
+    feature_dim: int
+    vocabulary_id: str
+    has_globals: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexiconInfo:
+    """The lexicon that named the tags."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionerInfo:
+    """``tushuo.json``: all that captioning needs besides weights and vocabulary."""
+
+    objective: str
+    detector: DetectorInfo
+    lexicon: LexiconInfo
+    prefix: PrefixConfig
+    decode: DecodeConfig
+    step: int
+    scores: dict[str, float]
+    """Validation scores of these weights by metric name, such as ``cider``; empty if never validated."""
+    training: dict[str, Any]
+    """The settings of the run, for the record."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``from_json`` reads them back."""
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CaptionerInfo:
+        """Reads ``to_json``'s values.
+
+        Raises:
+            KeyError, TypeError, ValueError: a field is missing, unknown or out of range.
+        """
+        return cls(
+            objective=values["objective"],
+            detector=DetectorInfo(**values["detector"]),
+            lexicon=LexiconInfo(**values["lexicon"]),
+            prefix=PrefixConfig(**values["prefix"]),
+            decode=DecodeConfig(**values["decode"]),
+            step=values["step"],
+            scores=values["scores"],
+            training=values["training"],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionerCheckpoint:
+    """A captioner read from a folder; the model is in fp32, on the CPU, in evaluation mode."""
+
+    model: OscarForCaptioning
+    tokenizer: CaptionTokenizer
+    info: CaptionerInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """What a resumed run reads besides the weights: optimizer tensors, and plain values."""
+
+    tensors: dict[str, torch.Tensor]
+    values: dict[str, Any]
+
+
+def write_checkpoint(
+    folder: Path,
+    *,
+    model: PreTrainedModel,
+    tokenizer: CaptionTokenizer,
+    info: CaptionerInfo,
+    state: TrainingState | None = None,
+) -> None:
+    """Writes a folder so that a reader finds all of it or none of it, whenever the writer dies.
+
+    Raises:
+        OSError: the disk is full or not writable; an earlier folder of that name is untouched.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = folder.with_name(f".{folder.name}.partial")
+    replaced = folder.with_name(f".{folder.name}.replaced")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        with _quiet():
+            model.save_pretrained(aside)
+        tokenizer.save(aside)
+        _write_json(aside / INFO, info.to_json())
+        if state is not None:
+            save_file(state.tensors, aside / STATE_TENSORS)
+            _write_json(aside / STATE, state.values)
+        _seal(aside)
+        if folder.exists():  # damaged, or interrupted before it was validated
+            shutil.rmtree(replaced, ignore_errors=True)
+            folder.rename(replaced)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    _fsync(folder.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def verify_checkpoint(folder: Path) -> None:
+    """Compares every file with the manifest.
+
+    Raises:
+        CheckpointError: a file is missing, changed or cut; the message names it.
+    """
+    manifest = _read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder / MANIFEST}: format {manifest.get('format')!r}, wanted {FORMAT!r}; "
+            "written by another program or version"
+        )
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not files.keys() >= REQUIRED or any("/" in name for name in files):
+        raise CheckpointError(
+            f"{folder / MANIFEST}: does not name {', '.join(sorted(REQUIRED))}; it is damaged"
+        )
+    for name, wanted in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(
+                f"{path}: missing, but named in {MANIFEST}; restore the folder from its source"
+            )
+        if path.stat().st_size != wanted["bytes"]:
+            raise CheckpointError(
+                f"{path}: {path.stat().st_size} bytes, {MANIFEST} says {wanted['bytes']}; "
+                "the file was cut or replaced"
+            )
+        if _sha256(path) != wanted["sha256"]:
+            raise CheckpointError(
+                f"{path}: its SHA-256 is not that of {MANIFEST}; the file was changed or damaged"
+            )
+
+
+def read_info(folder: Path) -> CaptionerInfo:
+    """``tushuo.json`` of a folder.
+
+    Raises:
+        CheckpointError: missing, not JSON, or with missing or unknown fields.
+    """
+    values = _read_json(folder / INFO)
+    try:
+        return CaptionerInfo.from_json(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / INFO}: {type(error).__name__}: {error}") from error
+
+
+def read_captioner(folder: Path) -> CaptionerCheckpoint:
+    """Verifies and loads a captioner.
+
+    Raises:
+        CheckpointError: the folder is not whole, or holds no captioner.
+    """
+    verify_checkpoint(folder)
+    info = read_info(folder)
+    if info.objective == "pretrain":
+        raise CheckpointError(
+            f"{folder}: pre-trained weights, which write no captions yet; "
+            f"train a captioner from them: python -m captioning.train --init {folder}"
+        )
+    with _quiet():
+        model = OscarForCaptioning.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+    return CaptionerCheckpoint(model=model.eval(), tokenizer=CaptionTokenizer.from_folder(folder), info=info)
+
+
+def read_training_state(folder: Path) -> TrainingState:
+    """What ``write_checkpoint`` was given to resume from; the folder must have been verified.
+
+    Raises:
+        CheckpointError: the folder holds a captioner alone.
+    """
+    if not (folder / STATE).is_file():
+        raise CheckpointError(
+            f"{folder}: no {STATE}; this checkpoint can write captions but not go on training"
+        )
+    return TrainingState(tensors=load_file(folder / STATE_TENSORS), values=_read_json(folder / STATE))
+
+
+def export_captioner(source: Path, target: Path, *, scores: Mapping[str, float], half: bool = False) -> None:
+    """Writes the captioner of a run's checkpoint without its training state, to be shared.
+
+    Args:
+        source: a checkpoint folder.
+        target: the new folder.
+        scores: what the card says, by metric name.
+        half: store the weights in fp16; they are computed with in fp32 all the same.
+    """
+    read = read_captioner(source)
+    info = dataclasses.replace(read.info, scores=dict(scores))
+    model = read.model.half() if half else read.model
+    write_checkpoint(target, model=model, tokenizer=read.tokenizer, info=info)
+
+
+def step_folder(run: Path, step: int) -> Path:
+    """The folder of a step's checkpoint."""
+    return run / f"step-{step:08d}"
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """All checkpoint folders of a run, newest first, whole or not."""
+    if not run.is_dir():
+        return []
+    folders = [path for path in run.iterdir() if _STEP_FOLDER.fullmatch(path.name) and not path.is_symlink()]
+    return sorted(folders, key=_step_of, reverse=True)
+
+
+def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that verifies, and why newer ones were passed over."""
+    passed_over: list[str] = []
+    for folder in checkpoints(run):
+        try:
+            verify_checkpoint(folder)
+        except CheckpointError as error:
+            passed_over.append(str(error))
+        else:
+            return folder, passed_over
+    return None, passed_over
+
+
+def point(run: Path, name: str, folder: Path) -> None:
+    """Lets ``run/name`` (last, best) stand for a checkpoint, in one atomic step."""
+    aside = run / f".{name}.partial"
+    aside.unlink(missing_ok=True)
+    aside.symlink_to(folder.name, target_is_directory=True)
+    aside.replace(run / name)
+    _fsync(run)
+
+
+def prune(run: Path, keep_last: int, keep: Collection[Path]) -> None:
+    """Removes all but the newest checkpoints and those named, and what a dead writer left behind."""
+    for folder in checkpoints(run)[keep_last:]:
+        if folder not in keep:
+            shutil.rmtree(folder)
+    for litter in (*run.glob(".step-*.partial"), *run.glob(".step-*.replaced")):
+        shutil.rmtree(litter, ignore_errors=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' progress bars, which flash by and tear the lines of progress."""
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()
+
+
+def _step_of(folder: Path) -> int:
+    match = _STEP_FOLDER.fullmatch(folder.name)
+    return int(match.group(1)) if match else -1
+
+
+def _seal(folder: Path) -> None:
+    """Brings every file to the disk, then the manifest that vouches for them, then the folder."""
+    files = {}
+    for path in sorted(folder.iterdir()):
+        _fsync(path)
+        files[path.name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+    _write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
+    _fsync(folder / MANIFEST)
+    _fsync(folder)
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    text = json.dumps(values, ensure_ascii=False, indent=1, default=str)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; a checkpoint folder of captioning.train holds it") from None
+    except ValueError as error:  # covers broken UTF-8 and broken JSON
+        raise CheckpointError(f"{path}: not JSON ({error}); the file is damaged") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: a JSON {type(values).__name__}, wanted an object")
+    return values
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,315 @@
+"""Every setting of training and captioning: default, check, help text and record in one place.
+
+Field docstrings are the help of the command line. The defaults are the mini run on the bundled samples,
+as in ``configs/mini.yaml``. Values of the original recipes: microsoft/Oscar, VinVL (arXiv:2101.00529),
+Mengzi-Oscar (arXiv:2110.06696).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Objective = Literal["caption", "pretrain"]
+Masking = Literal["dense", "sparse"]
+Schedule = Literal["linear", "cosine", "constant"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes of a model trained from scratch; with ``init`` they come from that folder instead."""
+
+    layers: int = 4
+    """Transformer layers."""
+    width: int = 256
+    """Hidden width D."""
+    heads: int = 4
+    """Attention heads; must divide ``width``."""
+    feed_forward: int = 1024
+    """Inner width of the feed-forward part."""
+    dropout: float = 0.1
+    """Dropout of embeddings and layers (with ``init`` too)."""
+    attention_dropout: float = 0.1
+    """Dropout of the attention weights (with ``init`` too)."""
+    max_caption_pieces: int = 40
+    """Caption slots with [CLS] and [SEP]; the tags' positions start here (with ``init`` too)."""
+    max_positions: int = 128
+    """Position embeddings, for caption and tags together."""
+    region_layernorm: bool = True
+    """LayerNorm after the region projection, as in VinVL (with ``init`` too)."""
+    contrast_classes: int = 3
+    """Classes of the match head: 3 as in Oscar+ and Mengzi-Oscar, 2 as in Oscar."""
+    tie_embeddings: bool = True
+    """The word head uses the word embeddings as its weight (with ``init`` too)."""
+    freeze_embeddings: bool = False
+    """Word embeddings, and a word head tied to them, are not trained."""
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "width", "heads", "feed_forward"):
+            _at_least(self, name, 1)
+        _at_least(self, "max_caption_pieces", 3)
+        _share(self, "dropout")
+        _share(self, "attention_dropout")
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
+        if self.contrast_classes not in (2, 3):
+            raise ValueError(f"contrast_classes must be 2 or 3, got {self.contrast_classes}")
+        if self.max_positions <= self.max_caption_pieces:
+            raise ValueError(
+                f"max_positions must exceed max_caption_pieces ({self.max_caption_pieces}), "
+                f"got {self.max_positions}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixConfig:
+    """What the model reads of a picture; kept in the checkpoint, for training and captioning alike."""
+
+    max_regions: int = 50
+    """Regions kept of a picture, best first; the whole picture's vector comes on top."""
+    max_tags: int | None = None
+    """Tags kept of a picture, best first; all if empty."""
+    max_tag_pieces: int = 30
+    """Tag slots with the closing [SEP]; tags that do not fit whole are left out."""
+    tag_min_score: float = 0.2
+    """Regions with a lower score give no tag."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, "max_regions", 1)
+        _at_least(self, "max_tag_pieces", 1)
+        _share(self, "tag_min_score")
+        if self.max_tags is not None:
+            _at_least(self, "max_tags", 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Where the data are, and how much of them is read."""
+
+    regions: Path = Path("build/demo/regions.h5")
+    """Regions file of ``features.extract``."""
+    train: Path = Path("examples/images/captions_train.json")
+    """Captions to learn from: AIC-ICC or COCO annotations."""
+    validation: Path | None = Path("examples/images/captions_val.json")
+    """Captions to validate on; no validation if empty."""
+    lexicon: str = "zh"
+    """Names of the object tags: a lexicon's name or file."""
+    captions_per_picture: int = 5
+    """Captions of a picture in one step; a picture with more gives a fresh choice every epoch."""
+    prefix: PrefixConfig = field(default_factory=PrefixConfig)
+    """What the model reads of a picture."""
+    memory_gb: float = 4.0
+    """Region features kept in memory after their first use."""
+    workers: int = 0
+    """Processes that prepare batches; 0 prepares them in the training process."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, "captions_per_picture", 1)
+        _at_least(self, "memory_gb", 0)
+        _at_least(self, "workers", 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW and its learning rate."""
+
+    learning_rate: float = 5e-4
+    """Highest learning rate."""
+    schedule: Schedule = "cosine"
+    """Shape of the learning rate after the warm-up; it ends at 0 (``constant`` stays)."""
+    warmup_share: float = 0.05
+    """Share of the run over which the learning rate rises from 0."""
+    weight_decay: float = 0.05
+    """Decoupled weight decay; none on biases and LayerNorms."""
+    beta1: float = 0.9
+    """Decay of the gradient's mean."""
+    beta2: float = 0.999
+    """Decay of the gradient's square."""
+    epsilon: float = 1e-8
+    """Added to the denominator."""
+    clip_norm: float = 1.0
+    """Gradient norm above which the gradient is scaled down."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate")
+        _positive(self, "clip_norm")
+        _positive(self, "epsilon")
+        _at_least(self, "weight_decay", 0)
+        for name in ("warmup_share", "beta1", "beta2"):
+            _share(self, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """What is masked, swapped and counted."""
+
+    masking: Masking = "dense"
+    """``dense``: one [MASK] query per caption piece, all trained at once; ``sparse``: Oscar's few masks."""
+    mask_share: float = 0.15
+    """Share of the pieces masked (``sparse`` and ``pretrain``)."""
+    max_masked: int = 3
+    """Most masked pieces of a caption (``sparse``)."""
+    label_smoothing: float = 0.0
+    """Probability spread over the wrong pieces."""
+    drop_worst: float = 0.0
+    """Share of the highest piece losses left out of a step, against wrong captions."""
+    drop_worst_after: int = 0
+    """Steps before ``drop_worst`` applies."""
+    swap_caption: float = 0.25
+    """Share of pre-training examples with another picture's caption; 0 with 2 contrast classes."""
+    swap_tags: float = 0.25
+    """Share of pre-training examples with another picture's tags."""
+
+    def __post_init__(self) -> None:
+        for name in ("mask_share", "label_smoothing", "drop_worst", "swap_caption", "swap_tags"):
+            _share(self, name)
+        _at_least(self, "max_masked", 1)
+        _at_least(self, "drop_worst_after", 0)
+        if self.drop_worst == 1 or self.label_smoothing == 1:
+            raise ValueError("drop_worst and label_smoothing must be below 1")
+        if self.swap_caption + self.swap_tags > 1:
+            raise ValueError(
+                f"swap_caption + swap_tags must be 1 or less, got {self.swap_caption} + {self.swap_tags}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeConfig:
+    """How a caption is searched for."""
+
+    beam_width: int = 5
+    """Hypotheses kept per picture; 1 decodes greedily."""
+    n_best: int = 1
+    """Captions returned per picture, best first."""
+    max_pieces: int = 38
+    """Longest caption, in word pieces without [CLS] and [SEP]."""
+    length_penalty: float = 1.0
+    """Exponent of the length that divides a caption's log-probability; 0 favours short captions."""
+    no_repeat_ngram: int = 0
+    """No run of this many pieces occurs twice; 0 allows all."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam_width", "n_best", "max_pieces"):
+            _at_least(self, name, 1)
+        _at_least(self, "no_repeat_ngram", 0)
+        if self.n_best > self.beam_width:
+            raise ValueError(f"n_best must be beam_width ({self.beam_width}) or less, got {self.n_best}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """When and how the model is scored while it trains."""
+
+    every: int | None = 100
+    """Steps between two validations; once an epoch if empty. The end of a run always validates."""
+    pictures: int | None = None
+    """Only the first so many validation pictures; all if empty."""
+    beam_width: int = 1
+    """Hypotheses kept per picture; 1 decodes greedily."""
+    batch_size: int = 64
+    """Pictures decoded at once."""
+    patience: int | None = None
+    """Validations without a better score after which the run stops; never if empty."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "pictures", "patience"):
+            if getattr(self, name) is not None:
+                _at_least(self, name, 1)
+        _at_least(self, "beam_width", 1)
+        _at_least(self, "batch_size", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run."""
+
+    objective: Objective = "caption"
+    """What is learned: ``caption`` writes captions, ``pretrain`` fills masks and detects swapped pairs."""
+    init: str | None = None
+    """Folder or hub id of BERT, Mengzi-BERT or Oscar weights to start from; from scratch if empty."""
+    out: Path = Path("build/mini-run")
+    """Folder of the run: checkpoints, config.yaml, TensorBoard events."""
+    overwrite: bool = False
+    """Start anew in a folder that holds a run; without it the run goes on where it stopped."""
+    seed: int = 88
+    """Decides the initial weights, every draw of data and every dropout."""
+    epochs: float | None = None
+    """Stop after so many passes over the pictures."""
+    steps: int | None = 200
+    """Stop after so many optimizer steps."""
+    max_seconds: float | None = None
+    """Stop after so much time in training steps (validation and saving not counted); the learning rate then
+    follows the time. For comparisons at equal time; such a run is not reproducible to the bit."""
+    batch_size: int = 12
+    """Pictures in a step, over all processes."""
+    save_every: int | None = None
+    """Steps between two checkpoints besides those of validation."""
+    keep_last: int = 2
+    """Newest checkpoints kept, besides the best one."""
+    log_every: int = 10
+    """Steps between two lines of progress."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: Precision = "auto"
+    """``auto`` measures which of bf16 and fp32 is faster here and says so."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The model."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """The data."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """The optimizer."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """The loss."""
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    """Validation while training."""
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    """The default search of the finished captioner, written into its checkpoint."""
+
+    def __post_init__(self) -> None:
+        _at_least(self, "seed", 0)
+        for name in ("batch_size", "log_every", "keep_last"):
+            _at_least(self, name, 1)
+        for name in ("steps", "save_every"):
+            if getattr(self, name) is not None:
+                _at_least(self, name, 1)
+        for name in ("epochs", "max_seconds"):
+            if getattr(self, name) is not None:
+                _positive(self, name)
+        if self.epochs is None and self.steps is None and self.max_seconds is None:
+            raise ValueError("a run needs an end: give steps, epochs or max_seconds")
+        if self.objective == "pretrain" and self.loss.swap_caption > 0 and self.model.contrast_classes == 2:
+            raise ValueError(
+                "two contrast classes know matching and wrong tags only: "
+                "set loss.swap_caption=0 or model.contrast_classes=3"
+            )
+        if self.decode.max_pieces > self.model.max_caption_pieces - 2:
+            raise ValueError(
+                f"decode.max_pieces must leave room for [CLS] and [SEP] in model.max_caption_pieces "
+                f"({self.model.max_caption_pieces}), got {self.decode.max_pieces}"
+            )
+        if self.model.max_caption_pieces + self.data.prefix.max_tag_pieces > self.model.max_positions:
+            raise ValueError(
+                f"model.max_caption_pieces + data.prefix.max_tag_pieces must be model.max_positions "
+                f"({self.model.max_positions}) or less, got {self.model.max_caption_pieces} + "
+                f"{self.data.prefix.max_tag_pieces}"
+            )
+
+
+def _at_least(config: object, name: str, least: int) -> None:
+    value = getattr(config, name)
+    if not value >= least:
+        raise ValueError(f"{name} must be {least} or more, got {value}")
+
+
+def _positive(config: object, name: str) -> None:
+    value = getattr(config, name)
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, got {value}")
+
+
+def _share(config: object, name: str) -> None:
+    value = getattr(config, name)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must lie between 0 and 1, got {value}")

@@ -1,0 +1,131 @@
+"""Captions to a file: COCO results, JSON lines or CSV, by suffix; `eval.annotations` reads all three back.
+
+A file is written under another name, a record at a time, and renamed when it is complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from captioning.captioner import Caption
+
+Write = Callable[["Caption"], None]
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_COLUMNS = ("image_id", "caption", "score", "log_prob", "tags", "alternatives")
+
+
+def record_of(caption: Caption) -> dict[str, Any]:
+    """A caption as a prediction record of `eval.annotations`."""
+    return {
+        "image_id": caption.image_id,
+        "caption": caption.text,
+        "score": round(caption.score, 6),
+        "log_prob": round(caption.log_prob, 6),
+        "alternatives": [
+            {"caption": other.text, "score": round(other.score, 6), "log_prob": round(other.log_prob, 6)}
+            for other in caption.alternatives
+        ],
+        "tags": [tag.text for tag in caption.tags],
+    }
+
+
+@contextmanager
+def prediction_file(path: Path) -> Iterator[Write]:
+    """Gives the function that adds a caption; the file is under its name once the block ends well.
+
+    Raises:
+        ValueError: A suffix that names no format.
+        OSError: The disk; what was under ``path`` before is untouched.
+    """
+    with replaced_file(path) as file, WRITERS[check_suffix(path)](file) as write:
+        yield write
+
+
+def check_suffix(path: Path) -> str:
+    """The suffix, or a ValueError which lists those there are."""
+    suffix = path.suffix.lower()
+    if suffix not in WRITERS:
+        raise ValueError(f"{path}: captions are written as {', '.join(WRITERS)}; give a name that ends so")
+    return suffix
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[IO[str]]:
+    """A UTF-8 text file that takes the place of ``path`` when the block ends well, and is gone otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with aside.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
+    """A CSV table of the pictures without a caption, and why."""
+    with replaced_file(path) as file:
+        table = csv.writer(file)
+        table.writerow(("image_id", "reason"))
+        table.writerows((cell_text(image_id), cell_text(reason)) for image_id, reason in failures)
+
+
+def cell_text(text: str) -> str:
+    """Text that a spreadsheet shows and never calculates: what looks like a formula gets an apostrophe."""
+    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+
+
+@contextmanager
+def _json_list(file: IO[str]) -> Iterator[Write]:
+    separator = "["
+
+    def write(caption: Caption) -> None:
+        nonlocal separator
+        file.write(separator + "\n" + json.dumps(record_of(caption), ensure_ascii=False))
+        separator = ","
+
+    yield write
+    file.write("[]\n" if separator == "[" else "\n]\n")
+
+
+@contextmanager
+def _json_lines(file: IO[str]) -> Iterator[Write]:
+    def write(caption: Caption) -> None:
+        file.write(json.dumps(record_of(caption), ensure_ascii=False) + "\n")
+
+    yield write
+
+
+@contextmanager
+def _table(file: IO[str]) -> Iterator[Write]:
+    table = csv.writer(file)
+    table.writerow(_COLUMNS)
+
+    def write(caption: Caption) -> None:
+        record = record_of(caption)
+        texts = "|".join(record["tags"]), " | ".join(other["caption"] for other in record["alternatives"])
+        table.writerow(
+            (
+                cell_text(record["image_id"]),
+                cell_text(record["caption"]),
+                record["score"],
+                record["log_prob"],
+                *map(cell_text, texts),
+            )
+        )
+
+    yield write
+
+
+WRITERS = {".json": _json_list, ".jsonl": _json_lines, ".csv": _table}
+"""Suffix -> how an open file is filled."""

@@ -1,0 +1,250 @@
+"""A run before its first step: data, vocabulary, model, and the checkpoint from which it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioning.checkpoints import (
+    BEST,
+    LAST,
+    CaptionerInfo,
+    CheckpointError,
+    DetectorInfo,
+    LexiconInfo,
+    TrainingState,
+    checkpoints,
+    newest_checkpoint,
+    read_training_state,
+)
+from captioning.config import TrainConfig
+from captioning.dataset import CaptionedPictures, join
+from captioning.examples import GEOMETRY_WIDTH
+from captioning.initial import initial_folder, make_model, make_tokenizer
+from captioning.records import read_records
+from captioning.tokenizer import CaptionTokenizer
+from features.store import RegionStore
+from features.tags import Lexicon
+from oscar.modeling import OscarForCaptioning, OscarForPreTraining
+
+FREE_KEYS = frozenset(
+    (
+        "out",
+        "overwrite",
+        "log_every",
+        "save_every",
+        "keep_last",
+        "device",
+        "precision",
+        "data.regions",
+        "data.train",
+        "data.validation",
+        "data.memory_gb",
+        "data.workers",
+        "validation.batch_size",
+    )
+)
+"""Settings that a resumed run may change: they change no weight. Data may move; their content is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resume:
+    """Where a run goes on."""
+
+    folder: Path
+    state: TrainingState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that training starts from."""
+
+    config: TrainConfig
+    tokenizer: CaptionTokenizer
+    model: OscarForCaptioning | OscarForPreTraining
+    training: CaptionedPictures
+    validation: CaptionedPictures | None
+    info: CaptionerInfo
+    """As of step 0; each checkpoint writes its own step and scores."""
+    data: dict[str, str]
+    """Hashes of what was read."""
+    resume: Resume | None
+    notes: tuple[str, ...]
+    """What to tell before the first step."""
+
+
+def prepare(config: TrainConfig) -> Run:
+    """Reads the data, builds or resumes the model.
+
+    Raises:
+        ValueError: anything that makes the run impossible, with file and cure; the readers' own errors are
+            ValueErrors too.
+    """
+    for name in ("train", "validation"):
+        path = getattr(config.data, name)
+        if path is not None and not path.is_file():
+            raise ValueError(
+                f"data.{name}: {path} not found; give the annotation file with --data.{name} FILE"
+            )
+    store = open_regions(config)
+    lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id)
+    lexicon.check(store.vocabulary)
+    found = join(read_records(config.data.train, "train"), store)
+    notes = [f"training: {line}" for line in found.report()]
+    resume, resume_notes = find_resume(config)
+    notes += resume_notes
+
+    folder = initial_folder(config.init) if config.init else None
+    tag_names = [lexicon.chinese(index) or "" for index in range(len(store.vocabulary))]
+    texts = [caption for record in found.records for caption in record.captions]
+    tokenizer = make_tokenizer(folder, texts, tag_names)
+    model, told = make_model(config, folder, tokenizer, store.feature_dim + GEOMETRY_WIDTH)
+    training = CaptionedPictures(found.records, store, lexicon, tokenizer, config)
+    validation = None
+    if config.data.validation is not None:
+        held_out = join(read_records(config.data.validation, "validation"), store)
+        notes += [f"validation: {line}" for line in held_out.report()]
+        pictures = held_out.records[: config.validation.pictures]
+        validation = CaptionedPictures(pictures, store, lexicon, tokenizer, config)
+    data = data_hashes(config, store, lexicon, training, validation)
+    if resume is not None:
+        refuse_differences(config, data, resume)
+    return Run(
+        config=config,
+        tokenizer=tokenizer,
+        model=model,
+        training=training,
+        validation=validation,
+        info=CaptionerInfo(
+            objective=config.objective,
+            detector=DetectorInfo(
+                backend=store.backend,
+                fingerprint=store.fingerprint,
+                feature_dim=store.feature_dim,
+                vocabulary_id=store.vocabulary_id,
+                has_globals=store.has_globals,
+            ),
+            lexicon=LexiconInfo(name=lexicon.name, sha256=lexicon.sha256),
+            prefix=config.data.prefix,
+            decode=config.decode,
+            step=0,
+            scores={},
+            training=plain(config),
+        ),
+        data=data,
+        resume=resume,
+        notes=(*notes, *([] if resume else told)),
+    )
+
+
+def open_regions(config: TrainConfig) -> RegionStore:
+    """The regions file.
+
+    Raises:
+        ValueError: it does not exist; the message has the command that makes it.
+    """
+    path = config.data.regions
+    if not path.exists():
+        images = "examples/images" if path == type(config.data)().regions else "DIR"
+        raise ValueError(
+            f"data.regions: {path} not found; make it with "
+            f"`python -m features.extract --images {images} --out {path}`"
+        )
+    return RegionStore(path)
+
+
+def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
+    """The newest whole checkpoint of the run's folder, and what to tell of it.
+
+    With ``overwrite`` an earlier run in the folder is removed.
+
+    Raises:
+        CheckpointError: the folder has checkpoints, but none that is whole.
+    """
+    run = config.out
+    if config.overwrite:
+        for folder in checkpoints(run):
+            shutil.rmtree(folder)
+        for name in (LAST, BEST, "log.jsonl"):
+            (run / name).unlink(missing_ok=True)
+        shutil.rmtree(run / "tensorboard", ignore_errors=True)
+        return None, []
+    folder, passed_over = newest_checkpoint(run)
+    notes = [f"damaged checkpoint passed over: {reason}" for reason in passed_over]
+    if folder is None:
+        if passed_over:
+            raise CheckpointError(
+                f"{run}: no checkpoint is whole, so there is nothing to go on from: {'; '.join(passed_over)}. "
+                "Start anew with --overwrite true, or choose another --out."
+            )
+        return None, notes
+    return Resume(folder=folder, state=read_training_state(folder)), [*notes, f"going on from {folder}"]
+
+
+def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Resume) -> None:
+    """A resumed run is the same run.
+
+    Raises:
+        ValueError: settings or data differ; the message names each.
+    """
+    values = resume.state.values
+    differing = [
+        f"{key} is {now!r}, was {was!r}"
+        for key, was, now in differences(values["config"], plain(config))
+        if key not in FREE_KEYS
+    ]
+    differing += [f"the {key} have other content" for key, _, _ in differences(values["data"], dict(data))]
+    if differing:
+        raise ValueError(
+            f"{config.out} holds a run with other settings: {'; '.join(differing)}. "
+            "Give the same ones to go on, --overwrite true to start anew, or another --out."
+        )
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:
+    """Dotted keys whose values differ, with both values; a missing key counts as None."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in sorted(was.keys() | now.keys()):
+        before, after = was.get(key), now.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{path}{key}.")
+        elif before != after:
+            found.append((path + key, before, after))
+    return found
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """The settings as JSON knows them."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
+    return values
+
+
+def data_hashes(
+    config: TrainConfig,
+    store: RegionStore,
+    lexicon: Lexicon,
+    training: CaptionedPictures,
+    validation: CaptionedPictures | None,
+) -> dict[str, str]:
+    """SHA-256 of all that decides what the model reads."""
+    return {
+        "regions": _sha256([store.fingerprint, *store.image_ids]),
+        "lexicon": lexicon.sha256,
+        "training captions": _sha256(_texts(training)),
+        "validation captions": _sha256(_texts(validation)),
+    }
+
+
+def _texts(pictures: CaptionedPictures | None) -> list[str]:
+    records = () if pictures is None else pictures.records
+    return [text for record in records for text in (record.image_id, *record.captions)]
+
+
+def _sha256(texts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,35 @@
+"""Captions in, scores out; no torch.
+
+``from eval import evaluate`` (never a bare ``import eval``, which would hide the builtin in that module).
+The names below are loaded on first use, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eval.metrics import Score, Scores, bleu, cider, evaluate, rouge
+    from eval.tokens import segment, segmenter_version
+
+__all__ = ["Score", "Scores", "bleu", "cider", "evaluate", "rouge", "segment", "segmenter_version"]
+
+_HOME = {
+    "Score": "eval.metrics",
+    "Scores": "eval.metrics",
+    "bleu": "eval.metrics",
+    "cider": "eval.metrics",
+    "evaluate": "eval.metrics",
+    "rouge": "eval.metrics",
+    "segment": "eval.tokens",
+    "segmenter_version": "eval.tokens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'eval' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Sample pictures and the mini models (`examples.mini`) that make everything work offline."""

@@ -1,0 +1,1 @@
+"""Detector back ends: one file a detector, the contract and the table in ``base.py``."""

@@ -1,0 +1,230 @@
+"""torchvision's Faster R-CNN ResNet-50 FPN (v1 and v2) on COCO, with 2,048-d appearance vectors.
+
+Boxes, classes and scores are torchvision's own, preprocessing included: pictures are resized to a shorter
+side of 800 pixels (longer at most 1,333), and zeros pad them to multiples of 32. The detector's own box
+vectors have 1,024 numbers; captioning models want 2,048 of a backbone, so each final box is pooled once more
+from the last stage (``layer4``, C5). These are not Visual Genome's bottom-up features: a captioner must
+be trained on the detector that it will be used with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.models.detection import (
+    FasterRCNN,
+    FasterRCNN_ResNet50_FPN_Weights,
+    fasterrcnn_resnet50_fpn_v2,
+)
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import FrozenBatchNorm2d, nms, roi_align
+from torchvision.transforms.functional import pil_to_tensor
+
+from features.backends.base import Backend, Detections, file_sha256
+from features.regions import COCO, Selection
+from features.weights import REGISTRY, cached, fetch
+
+__all__ = ["COCO_CLASSES", "FpnPreprocessor", "TorchvisionBackend"]
+
+_CATEGORIES: list[str] = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # 91, with gaps
+_LABELS = [label for label, name in enumerate(_CATEGORIES) if name not in ("__background__", "N/A")]
+COCO_CLASSES = tuple(_CATEGORIES[label] for label in _LABELS)
+"""COCO's 80 classes in contiguous order."""
+
+_V1_COCO_SHA256 = "258fb6c6"  # torchvision sets the epsilon of this file's frozen batch norms to 0
+
+
+class FpnPreprocessor:
+    """RGB picture -> (3, H, W) float32 by torchvision's own normalisation and resizing, not yet padded."""
+
+    def __init__(self, min_size: int, max_size: int) -> None:
+        self._transform = GeneralizedRCNNTransform(
+            min_size, max_size, image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]
+        ).eval()
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Prepare one picture."""
+        pixels = self._transform.normalize(pil_to_tensor(image).float() / 255)
+        return self._transform.resize(pixels)[0]
+
+
+class TorchvisionBackend(Backend):
+    """Faster R-CNN ResNet-50 FPN as a back end.
+
+    Args:
+        weights: A state dict (.pth or .safetensors), the name of a registry entry, or None for the best
+            of the registry that is in the cache, else the best, downloaded.
+        device: Where it runs.
+        selection: Which of torchvision's detections are kept.
+        min_size: Shorter side of the prepared picture.
+        max_size: Longest side of the prepared picture.
+
+    Raises:
+        FileNotFoundError: No such weights file.
+        features.weights.WeightsError: The download failed.
+        ValueError: The file holds no such model.
+    """
+
+    name = "torchvision"
+    feature_dim = 2048
+    vocabulary_id = "coco-80"
+    vocabulary = COCO_CLASSES
+
+    def __init__(
+        self,
+        weights: Path | None,
+        device: torch.device,
+        selection: Selection = COCO,
+        *,
+        min_size: int = 800,
+        max_size: int = 1333,
+    ) -> None:
+        path = _weights_file(weights)
+        self.weights_sha256 = file_sha256(path)
+        state = _read_state(path)
+        self.variant = _variant(path, state)
+        model = _build(self.variant, min_size, max_size)
+        try:
+            model.load_state_dict(state, strict=True)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{path}: not torchvision's {self.variant} on COCO ({str(error).splitlines()[-1].strip()})"
+            ) from error
+        if self.variant == "fasterrcnn_resnet50_fpn" and self.weights_sha256.startswith(_V1_COCO_SHA256):
+            for module in model.modules():
+                if isinstance(module, FrozenBatchNorm2d):
+                    module.eps = 0.0
+        self.model = model.eval().to(device)
+        self.device = device
+        self.selection = selection
+        self._size = {"min_size": min_size, "max_size": max_size}
+        self.preprocessor = FpnPreprocessor(min_size, max_size)
+        self._contiguous = torch.full((len(_CATEGORIES),), -1, device=device)  # 91 labels -> 80 ids
+        self._contiguous[_LABELS] = torch.arange(len(_LABELS), device=device)
+
+    def description(self) -> dict[str, Any]:
+        """See :class:`Backend`."""
+        return {
+            "backend": self.name,
+            "variant": self.variant,
+            "weights_sha256": self.weights_sha256,
+            "input": "torchvision's: RGB / 255, ImageNet mean and std, bilinear, zeros to multiples of 32",
+            **self._size,
+            "detections": "torchvision's: score > 0.05, NMS 0.5 a class, best 100; unused labels left out",
+            "feature": "layer4 (C5), RoIAlign 7x7 aligned, 2 samples a bin, mean; global: over the picture",
+            "selection": self.selection.description(),
+            "vocabulary": list(self.vocabulary),
+        }
+
+    @torch.inference_mode()
+    def detect(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+        """See :class:`Backend`."""
+        height, width = batch.shape[-2:]
+        padded = self.model.transform.batch_images(
+            list(batch.to(self.device))
+        )  # (B, 3, H', W'), multiples of 32
+        images = ImageList(padded, [(height, width)] * len(batch))
+        stages = self.model.backbone.body(padded)
+        pyramid = self.model.backbone.fpn(stages)
+        proposals, _ = self.model.rpn(images, pyramid)
+        found, _ = self.model.roi_heads(pyramid, proposals, images.image_sizes)
+        found = [self._select(one) for one in found]
+        whole = batch.new_tensor([[0, 0, width, height]], device=self.device)
+        rois = [torch.cat([one["boxes"], whole]) for one in found]  # the picture itself comes last
+        vectors = self._pool(stages["3"], rois)
+        found = self.model.transform.postprocess(found, images.image_sizes, list(sizes))
+        return [
+            Detections(
+                boxes=one["boxes"].cpu().numpy(),
+                object_ids=self._contiguous[one["labels"]].int().cpu().numpy(),
+                object_scores=one["scores"].cpu().numpy(),
+                features=vector[:-1],
+                global_feature=vector[-1],
+            )
+            for one, vector in zip(found, vectors, strict=True)
+        ]
+
+    def _select(self, one: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Torchvision's detections of a picture, score-descending -> the rows that are kept."""
+        rule = self.selection
+        rows = (self._contiguous[one["labels"]] >= 0).nonzero().squeeze(1)
+        rows = rows[nms(one["boxes"][rows], one["scores"][rows], rule.nms_iou)][: rule.max_regions]
+        n_sure = int((one["scores"][rows] >= rule.min_score).sum())
+        rows = rows[: max(n_sure, rule.min_regions)]
+        return {name: values[rows] for name, values in one.items()}
+
+    def _pool(self, c5: Tensor, rois: list[Tensor]) -> list[Any]:
+        """(B, 2048, H'/32, W'/32) and boxes in prepared pixels -> per picture (R, 2048) float16."""
+        pooled = roi_align(c5, rois, output_size=7, spatial_scale=1 / 32, sampling_ratio=2, aligned=True)
+        vectors = pooled.mean((2, 3)).half().cpu()  # (sum R, 2048)
+        return [part.numpy() for part in vectors.split([len(boxes) for boxes in rois])]
+
+
+def _weights_file(weights: Path | None) -> Path:
+    if weights is None:
+        if (found := cached("torchvision")) is None:
+            return fetch(next(iter(REGISTRY)))
+        return fetch(next(name for name, entry in REGISTRY.items() if entry.path == found))
+    if str(weights) in REGISTRY:
+        return fetch(str(weights))
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"{weights}: no such weights file; name a .pth or .safetensors, or one of {', '.join(REGISTRY)}"
+        )
+    return weights
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    """State dict of a file, never unpickling anything but tensors."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both libraries raise many types for a file that is not theirs
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path}: cannot be read as weights ({reason}); wanted is a .pth or .safetensors"
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]  # as torchvision's training scripts save it
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: holds no state dict; wanted is one of {', '.join(REGISTRY)}")
+    return state
+
+
+def _variant(path: Path, state: dict[str, Tensor]) -> str:
+    if "roi_heads.box_head.fc6.weight" in state:
+        variant = "fasterrcnn_resnet50_fpn"
+    elif "rpn.head.conv.1.0.weight" in state:
+        variant = "fasterrcnn_resnet50_fpn_v2"
+    else:
+        example = next(iter(state), "nothing")
+        raise ValueError(f"{path}: no Faster R-CNN ResNet-50 FPN of torchvision (holds {example!r}, …)")
+    logits = state.get("roi_heads.box_predictor.cls_score.weight")
+    if logits is None or len(logits) != len(_CATEGORIES):
+        n_found = "no" if logits is None else len(logits)
+        raise ValueError(f"{path}: {variant} with {n_found} classes; wanted are COCO's {len(_CATEGORIES)}")
+    return variant
+
+
+def _build(variant: str, min_size: int, max_size: int) -> FasterRCNN:
+    if variant == "fasterrcnn_resnet50_fpn_v2":
+        return fasterrcnn_resnet50_fpn_v2(
+            weights=None,
+            weights_backbone=None,
+            num_classes=len(_CATEGORIES),
+            min_size=min_size,
+            max_size=max_size,
+        )
+    backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d)
+    return FasterRCNN(backbone, len(_CATEGORIES), min_size=min_size, max_size=max_size)

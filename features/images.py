@@ -1,0 +1,223 @@
+"""Finding and decoding pictures: one colour path, every failure named.
+
+Whatever the file holds, a detector sees 8-bit RGB, upright as a viewer shows it: the EXIF
+orientation is applied, 16-bit grey is scaled (not clipped, as Pillow's own conversion does),
+transparency is laid on white, the first frame stands for an animation, and colour profiles are
+ignored, as they were where the detectors were trained.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "FoundPictures",
+    "ImageError",
+    "decode_image",
+    "find_images",
+    "picture_path",
+    "read_image",
+    "scan_images",
+]
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+"""Pillow decoders that untrusted files may reach; it has some forty, many of them little used."""
+_SUFFIXES_READ = ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .ppm .pgm .pbm .pnm"
+_SUFFIXES_UNREADABLE = ".heic .heif"  # found, so that they are reported and not silently left out
+IMAGE_SUFFIXES = frozenset((_SUFFIXES_READ + " " + _SUFFIXES_UNREADABLE).split())
+"""Lower-case endings that make a file a picture."""
+
+_HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypmif1", b"ftypmsf1")
+
+MAX_PIXELS = 89_478_485
+"""Pillow's own warning limit: 256 MiB as RGB. A larger header is refused before a pixel is decoded."""
+MAX_BYTES = 1 << 29  # no picture below MAX_PIXELS needs 512 MiB
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message is the reason, without its path."""
+
+
+@dataclass(frozen=True)
+class FoundPictures:
+    """What a folder holds.
+
+    Attributes:
+        image_ids: Sorted relative POSIX paths with suffix.
+        failed: Pictures whose name alone makes them unusable -> reason.
+        outside: Links that lead out of the folder; they are not followed.
+    """
+
+    image_ids: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    outside: list[str] = field(default_factory=list)
+
+
+def find_images(root: Path) -> list[str]:
+    """Every picture below a folder, as sorted relative POSIX paths with suffix (the picture ids).
+
+    Raises:
+        NotADirectoryError: ``root`` is not a folder.
+    """
+    return scan_images(root).image_ids
+
+
+def scan_images(root: Path) -> FoundPictures:
+    """Find pictures, and say what was left out.
+
+    Hidden files and folders (thumbnails, macOS resource forks) are passed over. Links to folders
+    are not followed: inside ``root`` they repeat pictures, outside they leave it.
+
+    Raises:
+        NotADirectoryError: ``root`` is not a folder.
+    """
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root}: a folder of pictures is wanted, and this is not a folder")
+    found = FoundPictures()
+    inside = root.resolve()
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in [*names, *(n for n in folders if os.path.islink(os.path.join(folder, n)))]:
+            path = Path(folder, name)
+            image_id = path.relative_to(root).as_posix()
+            if path.is_symlink() and not _leads_into(inside, path):
+                if path.is_dir() or _is_picture_name(name):
+                    found.outside.append(_printable(image_id))
+            elif _is_picture_name(name) and path.is_file():  # a regular one: no pipe, no device
+                if _is_utf8(image_id):
+                    found.image_ids.append(image_id)
+                else:
+                    found.failed[_printable(image_id)] = "the file name is not valid UTF-8; rename the file"
+    found.image_ids.sort()
+    found.outside.sort()
+    return found
+
+
+def _is_picture_name(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def _leads_into(inside: Path, link: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(inside)
+    except (OSError, RuntimeError):  # dangling, or a loop
+        return False
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # os.walk gave bytes it could not decode as lone surrogates
+        return False
+    return True
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def picture_path(root: Path, image_id: str) -> Path:
+    """Path of a picture, proved to lie inside ``root`` whatever the id says.
+
+    Raises:
+        ValueError: An absolute id, one with ``..``, or a link that leads out.
+    """
+    relative = PurePosixPath(image_id)
+    path = root.joinpath(*relative.parts)
+    if relative.is_absolute() or ".." in relative.parts or not relative.parts:
+        raise ValueError(f"picture id {image_id!r} does not name a file inside {root}")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"picture id {image_id!r} leads out of {root}")
+    return path
+
+
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode a picture file to upright 8-bit RGB.
+
+    Raises:
+        ImageError: Whatever is wrong with it: missing, empty, truncated, not a picture, too large.
+    """
+    return decode_image(read_bytes(path), max_pixels)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A regular file's bytes.
+
+    Raises:
+        ImageError: It cannot be read, is no regular file, or is larger than any picture.
+    """
+    try:
+        if not path.is_file():
+            raise ImageError("not a regular file" if path.exists() else "no such file")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(f"the file has {size} bytes; at most {MAX_BYTES} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror or error}") from error
+
+
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode the bytes of a picture file (an upload, say) to upright 8-bit RGB.
+
+    Raises:
+        ImageError: Whatever is wrong with them.
+    """
+    if not data:
+        raise ImageError("empty file (0 bytes)")
+    if data[4:12] in _HEIC_BRANDS and b"avif" not in data[:64]:
+        raise ImageError("HEIC is not read; convert it to JPEG or PNG")
+    try:
+        return _decode(BytesIO(data), max_pixels)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"not a picture in a known format ({', '.join(FORMATS)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"more than {max_pixels} pixels (a decompression bomb?)") from error
+    except MemoryError as error:
+        raise ImageError("not enough memory to decode it") from error
+    except Exception as error:  # decoders raise OSError, ValueError, SyntaxError, struct.error and more
+        raise ImageError(f"broken picture data: {str(error) or type(error).__name__}") from error
+
+
+def _decode(file: BinaryIO, max_pixels: int) -> Image.Image:
+    with Image.open(file, formats=FORMATS) as image:
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise ImageError(f"the header says {width}x{height} pixels")
+        if width * height > max_pixels:
+            raise ImageError(f"{width}x{height} pixels; at most {max_pixels} are decoded")
+        image.load()
+        return _to_rgb(_upright(image))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # unreadable EXIF beside readable pixels: shown as stored, as viewers do
+        return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
+        deep = np.asarray(image).astype(np.float32)
+        return Image.fromarray(np.round(deep.clip(0, 65535) / 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ImageError(
+            f"pixels of mode {image.mode} (32 bit) have no declared range; save it with 8 or 16 bit"
+        )
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, "white")
+        opaque.alpha_composite(image.convert("RGBA"))
+        return opaque.convert("RGB")
+    return image.convert("RGB")

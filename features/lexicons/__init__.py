@@ -1,0 +1,1 @@
+"""Chinese names of object classes, one TSV file a vocabulary (read by ``features.tags``)."""

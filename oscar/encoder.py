@@ -1,0 +1,231 @@
+"""BERT's encoder (arXiv:1810.04805) with BERT's parameter names, and a second way through it.
+
+`OscarLayer.forward` is the ordinary layer over a whole sequence. `OscarLayer.read` runs caption streams
+whose evidence (tags and regions, the prefix) was encoded before: several streams of one picture attend to
+the same keys and values, without a copy for each, and to their own.
+
+Shapes: B pictures, W streams of each, C = B * W streams, T positions of a stream, P prefix positions,
+S own positions read by a stream (earlier ones and its T), N heads, d = D / N.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.activations import ACT2FN
+
+from oscar.configuration import OscarConfig
+
+# Added to a score that may not be read. Far below any score, so that exp() gives exactly 0; finite, so that a
+# row that may read nothing stays a number; inside float16. (The original adds -10,000.)
+MASKED = -30_000.0
+
+
+def additive_mask(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """Bool "may read" -> what is added to the attention scores: 0 or MASKED, same shape."""
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, MASKED)
+
+
+@dataclass(frozen=True)
+class KeysValues:
+    """What one layer lets be read: keys and values, (B, N, positions, d) each."""
+
+    keys: Tensor
+    values: Tensor
+
+    def select(self, index: Tensor) -> "KeysValues":
+        """Rows `index` of the first dimension, in that order."""
+        return KeysValues(self.keys.index_select(0, index), self.values.index_select(0, index))
+
+    def append(self, other: "KeysValues") -> "KeysValues":
+        """The positions of `other` behind these."""
+        return KeysValues(
+            torch.cat([self.keys, other.keys], dim=2), torch.cat([self.values, other.values], dim=2)
+        )
+
+    def first(self, n_positions: int) -> "KeysValues":
+        """The first positions alone."""
+        return KeysValues(self.keys[:, :, :n_positions], self.values[:, :, :n_positions])
+
+
+class SelfAttention(nn.Module):
+    """Scaled dot-product attention with query, key and value projections."""
+
+    def __init__(self, config: OscarConfig) -> None:
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.dropout = config.attention_probs_dropout_prob
+        width = config.hidden_size
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+
+    def _split(self, projected: Tensor) -> Tensor:
+        """(B, T, D) -> (B, N, T, d)."""
+        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_values(self, hidden: Tensor) -> KeysValues:
+        """(B, T, D) -> keys and values (B, N, T, d)."""
+        return KeysValues(self._split(self.key(hidden)), self._split(self.value(hidden)))
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, D) and an additive mask that broadcasts to (B, N, T, T) -> (B, T, D)."""
+        own = self.keys_values(hidden)
+        attended = functional.scaled_dot_product_attention(
+            self._split(self.query(hidden)),
+            own.keys,
+            own.values,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return attended.transpose(1, 2).flatten(2)
+
+    def read(
+        self, hidden: Tensor, prefix: KeysValues, prefix_mask: Tensor, own: KeysValues, own_mask: Tensor
+    ) -> Tensor:
+        """Attend to the picture's prefix and to the stream's own positions, as one softmax.
+
+        scaled_dot_product_attention would need prefix and own keys in one tensor, a copy for every stream;
+        here the queries of a picture's streams stand side by side before its one prefix. For training this
+        was no slower: 4 heads x 64, 160 streams, 0.16 s against 0.20 s a layer forward and backward.
+
+        Args:
+            hidden: (C, T, D), the streams of a picture side by side.
+            prefix: (B, N, P, d), C = B * W.
+            prefix_mask: additive, (B, 1, 1, P).
+            own: (C, N, S, d).
+            own_mask: additive, (C or 1, 1, T, S).
+
+        Returns:
+            (C, T, D).
+        """
+        query = self._split(self.query(hidden)) / math.sqrt(hidden.shape[-1] // self.heads)  # (C, N, T, d)
+        to_prefix = _side_by_side(query, len(prefix.keys)) @ prefix.keys.transpose(2, 3)  # (B, N, W * T, P)
+        to_prefix = _apart(to_prefix + prefix_mask, len(query))  # (C, N, T, P)
+        to_own = query @ own.keys.transpose(2, 3) + own_mask  # (C, N, T, S)
+        weights = torch.cat([to_prefix, to_own], dim=3).softmax(dim=3)
+        weights = functional.dropout(weights, self.dropout, self.training)
+        of_prefix, of_own = weights.split([to_prefix.shape[3], to_own.shape[3]], dim=3)
+        attended = _apart(_side_by_side(of_prefix, len(prefix.keys)) @ prefix.values, len(query))
+        attended = attended + of_own @ own.values  # (C, N, T, d)
+        return attended.transpose(1, 2).flatten(2)
+
+
+def _side_by_side(streams: Tensor, pictures: int) -> Tensor:
+    """(B * W, N, T, x) -> (B, N, W * T, x)."""
+    return streams.unflatten(0, (pictures, -1)).transpose(1, 2).flatten(2, 3)
+
+
+def _apart(pictures: Tensor, streams: int) -> Tensor:
+    """(B, N, W * T, x) -> (B * W, N, T, x): `_side_by_side` undone."""
+    each = streams // len(pictures)
+    return pictures.unflatten(2, (each, -1)).transpose(1, 2).flatten(0, 1)
+
+
+class AddNorm(nn.Module):
+    """Linear, dropout, residual, LayerNorm: the end of both halves of a layer."""
+
+    def __init__(self, width_in: int, config: OscarConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width_in, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
+        """(B, T, width_in) and (B, T, D) -> (B, T, D)."""
+        return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)
+
+
+class Attention(nn.Module):
+    """Names as in BERT: attention.self.*, attention.output.*."""
+
+    def __init__(self, config: OscarConfig) -> None:
+        super().__init__()
+        self.self = SelfAttention(config)
+        self.output = AddNorm(config.hidden_size, config)
+
+
+class Intermediate(nn.Module):
+    """The widening half of the feed-forward part."""
+
+    def __init__(self, config: OscarConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, intermediate_size)."""
+        return self.activation(self.dense(hidden))
+
+
+class OscarLayer(nn.Module):
+    """Attention, then feed-forward."""
+
+    def __init__(self, config: OscarConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.intermediate = Intermediate(config)
+        self.output = AddNorm(config.intermediate_size, config)
+
+    def _feed_forward(self, attended: Tensor, hidden: Tensor) -> Tensor:
+        hidden = self.attention.output(attended, hidden)
+        return self.output(self.intermediate(hidden), hidden)
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, T, D) and an additive mask that broadcasts to (B, N, T, T) -> (B, T, D)."""
+        return self._feed_forward(self.attention.self(hidden, mask), hidden)
+
+    def read(
+        self,
+        hidden: Tensor,
+        prefix: KeysValues,
+        prefix_mask: Tensor,
+        own_mask: Tensor,
+        past: KeysValues | None = None,
+        last: int | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """One layer of the caption streams.
+
+        Args:
+            hidden: (C, T, D); this and the masks as in `SelfAttention.read`.
+            prefix: (B, N, P, d).
+            prefix_mask: additive.
+            own_mask: additive, (C or 1, 1, T, past + T).
+            past: keys and values of the stream's earlier positions, read before its own T.
+            last: compute only the last positions of each stream; the others are only read.
+
+        Returns:
+            (C, last or T, D) and the stream's keys and values, past included.
+        """
+        own = self.attention.self.keys_values(hidden)
+        if past is not None:
+            own = past.append(own)
+        if last is not None:
+            hidden, own_mask = hidden[:, -last:], own_mask[:, :, -last:]
+        attended = self.attention.self.read(hidden, prefix, prefix_mask, own, own_mask)
+        return self._feed_forward(attended, hidden), own
+
+
+class OscarEncoder(nn.Module):
+    """The stack of layers."""
+
+    def __init__(self, config: OscarConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(OscarLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, L, D) and an additive mask that broadcasts to (B, N, L, L) -> (B, L, D)."""
+        for layer in self.layer:
+            hidden = layer(hidden, mask)
+        return hidden
+
+    def keys_values(self, hidden: Tensor, mask: Tensor) -> list[KeysValues]:
+        """What every layer shows of a sequence that reads itself; the last layer computes nothing else."""
+        shown = []
+        for layer in self.layer:
+            shown.append(layer.attention.self.keys_values(hidden))
+            if len(shown) < len(self.layer):
+                hidden = layer(hidden, mask)
+        return shown

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import html
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.labels import LABELS, choose_language, label
+from app.text import LONGEST, as_html, shown
+
+
+@given(st.text())
+def test_nothing_that_was_written_opens_a_tag_or_ends_an_attribute(text: str) -> None:
+    escaped = as_html(text)
+    assert not set("<>\"'") & set(escaped)
+    assert html.unescape(escaped) == shown(text)
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_what_is_shown_can_be_sent_and_seen(text: str) -> None:
+    found = shown(text)
+    found.encode("utf-8")
+    assert not [c for c in found if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202e\u2066\u200b"]
+
+
+def test_direction_overrides_are_made_visible() -> None:
+    assert shown("a\u202egnp.exe") == "a\ufffdgnp.exe"
+
+
+def test_chinese_and_emoji_families_stay_as_they_are() -> None:
+    text = "一家人👨\u200d👩\u200d👧在“草地”上。"
+    assert shown(text) == text
+
+
+def test_long_text_is_cut() -> None:
+    assert shown("长" * 10_000) == "长" * LONGEST + "…"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "locale", "language"),
+    [
+        ("zh", "en-US", "zh"),
+        ("en", "zh-CN", "en"),
+        ("auto", "zh-TW", "zh"),
+        ("auto", "fr", "en"),
+        ("auto", None, "zh"),
+    ],
+)
+def test_the_language_is_the_wanted_one_else_the_browsers(
+    wanted: str, locale: str | None, language: str
+) -> None:
+    assert choose_language(wanted, locale) == language
+
+
+def test_every_label_has_the_same_fields_in_both_languages() -> None:
+    def names(text: str) -> set[str]:
+        return {part.split("}")[0].split(":")[0] for part in text.split("{")[1:]}
+
+    assert [key for key, (zh, en) in LABELS.items() if names(zh) != names(en) or not zh or not en] == []
+
+
+def test_labels_are_filled_in() -> None:
+    assert label("page", "zh", page=2, pages=3) == "第 2 / 3 页"
+    assert label("page", "en", page=2, pages=3) == "Page 2 of 3"

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import captioning.captioner as captioner_module
+from captioning.captioner import Caption, Captioner, CaptionFailure, DetectorMismatch
+from captioning.checkpoints import CheckpointError, read_captioner
+from captioning.config import DecodeConfig
+from captioning.places import MINI_LICENCE, checkpoint_folder, mini_folder, say_licence
+from features.images import ImageError
+from features.store import RegionStore
+from oscar.decoding import Hypothesis
+from tests.captioning.small_captioner import (
+    META,
+    SmallExtractor,
+    small_regions,
+    write_small_checkpoint,
+    write_small_store,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoints") / "small")
+
+
+@pytest.fixture
+def captioner(folder: Path) -> Captioner:
+    loaded = Captioner.from_pretrained(folder, device="cpu")
+    loaded._extractor = SmallExtractor()  # type: ignore[assignment]
+    return loaded
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "inner/b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (20, 10)).save(tmp_path / name)
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    return tmp_path
+
+
+def test_a_caption_carries_its_search_results_tags_and_regions(captioner: Captioner) -> None:
+    regions = small_regions("dog.jpg")
+    caption = captioner.caption(regions, n_best=3)
+    assert caption.image_id == "dog.jpg"
+    assert caption.text
+    assert [a.text for a in caption.alternatives][0] == caption.text
+    assert len(caption.alternatives) == 3
+    scores = [alternative.score for alternative in caption.alternatives]
+    assert scores == sorted(scores, reverse=True)
+    assert caption.log_prob < caption.score < 0
+    assert caption.regions is regions
+    first = captioner.lexicon.chinese(int(regions.object_ids[0]))
+    assert caption.tags[0].text == first
+    assert caption.tags[0].score == pytest.approx(0.9)
+
+
+def test_a_picture_gets_the_same_caption_alone_and_in_any_batch(captioner: Captioner) -> None:
+    regions = [small_regions(f"{n}.jpg", n_regions=1 + n % 5) for n in range(7)]
+    alone = [captioner.caption(picture) for picture in regions]
+    together = list(captioner.caption_many(regions, batch_size=4))
+    assert [c.image_id for c in together] == [f"{n}.jpg" for n in range(7)]
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(other, Caption)
+        assert other.text == one.text
+        assert other.log_prob == pytest.approx(one.log_prob, abs=1e-4)
+
+
+def test_different_pictures_are_read_differently(captioner: Captioner) -> None:
+    found = captioner.caption_regions([small_regions(f"{n}.jpg") for n in range(4)])
+    assert len({round(caption.log_prob, 5) for caption in found}) == 4
+
+
+def test_no_caption_holds_an_unknown_piece(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
+    captioner.model.cls.predictions.bias.data[captioner.tokenizer.unk_id] = 100.0  # the model wants nothing else
+    caption = captioner.caption(small_regions("a.jpg"), n_best=3)
+    assert all("[UNK]" not in alternative.text for alternative in caption.alternatives)
+
+
+def test_decoding_is_as_the_checkpoint_says_unless_told_otherwise(
+    captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+
+    def spy(model: object, prefix: object, **settings: object) -> list[list[Hypothesis]]:
+        asked.append(settings)
+        return [[Hypothesis((5,), -1.0, -0.5, True)]]
+
+    monkeypatch.setattr(captioner_module, "generate", spy)
+    captioner.caption(small_regions("a.jpg"))
+    captioner.caption(small_regions("a.jpg"), beam_width=1, max_pieces=2)
+    captioner.caption_regions([small_regions("a.jpg")], DecodeConfig(beam_width=2))
+    assert [(s["beam_width"], s["max_pieces"]) for s in asked] == [(3, 6), (1, 2), (2, 38)]
+
+
+def test_impossible_search_settings_are_refused_before_any_work(captioner: Captioner) -> None:
+    with pytest.raises(ValueError, match=r"n_best must be beam_width \(3\) or less, got 4"):
+        captioner.caption(small_regions("a.jpg"), n_best=4)
+
+
+def test_files_decoded_pictures_and_regions_mix_and_keep_their_order(
+    captioner: Captioner, pictures: Path
+) -> None:
+    items = [
+        small_regions("r.jpg"),
+        pictures / "a.jpg",
+        str(pictures / "broken.jpg"),
+        Image.new("RGB", (5, 5)),
+        small_regions("s.jpg"),
+    ]
+    found = list(captioner.caption_many(items, batch_size=3))
+    assert [type(each).__name__ for each in found] == ["Caption", "Caption", "CaptionFailure", "Caption", "Caption"]
+    assert [each.image_id for each in found if isinstance(each, Caption)] == ["r.jpg", "a.jpg", "", "s.jpg"]
+    failure = found[2]
+    assert isinstance(failure, CaptionFailure)
+    assert "not a picture in a known format" in failure.reason
+
+
+def test_with_a_root_ids_are_the_paths_below_it(captioner: Captioner, pictures: Path) -> None:
+    found = list(captioner.caption_many([Path("inner/b.jpg"), Path("broken.jpg")], root=pictures))
+    assert [each.image_id for each in found] == ["inner/b.jpg", "broken.jpg"]
+
+
+def test_one_broken_picture_raises_with_its_name(captioner: Captioner, pictures: Path) -> None:
+    with pytest.raises(ImageError, match=r"broken\.jpg: not a picture"):
+        captioner.caption(pictures / "broken.jpg")
+
+
+def test_the_checkpoints_own_regions_file_is_accepted(captioner: Captioner, tmp_path: Path) -> None:
+    captioner.check_store(RegionStore(write_small_store(tmp_path / "r.h5", ["a.jpg"])))
+
+
+def test_regions_of_another_detector_are_refused_with_the_command_to_run(
+    captioner: Captioner, tmp_path: Path
+) -> None:
+    other = replace(META, backend="torchvision", description={"weights_sha256": "1" * 64})
+    store = RegionStore(write_small_store(tmp_path / "r.h5", ["a.jpg"], other))
+    with pytest.raises(DetectorMismatch) as refused:
+        captioner.check_store(store)
+    message = str(refused.value)
+    assert f"found:  torchvision, fingerprint {other.fingerprint[:12]}, width 8, vocabulary voc-20" in message
+    assert f"wanted: mini, fingerprint {META.fingerprint[:12]}" in message
+    command = f"python -m features.extract --images 'my pictures' --out {tmp_path / 'r-mini.h5'} --backend mini"
+    assert message.endswith(command)
+
+
+def test_the_same_detector_with_other_weights_is_refused(captioner: Captioner, tmp_path: Path) -> None:
+    retrained = replace(META, description={"weights_sha256": "2" * 64})
+    with pytest.raises(DetectorMismatch, match=retrained.fingerprint[:12]):
+        captioner.check_store(RegionStore(write_small_store(tmp_path / "r.h5", ["a.jpg"], retrained)))
+
+
+def test_regions_without_a_file_are_checked_by_width_and_whole_picture_vector(captioner: Captioner) -> None:
+    good = small_regions("a.jpg")
+    wide = replace(good, features=np.zeros((3, 9), np.float16))
+    with pytest.raises(DetectorMismatch, match=r"a\.jpg: regions of width 9 with .* reads width 8"):
+        captioner.caption(wide)
+    with pytest.raises(DetectorMismatch, match=r"width 8 without a vector .* reads width 8 with one"):
+        captioner.caption(replace(good, global_feature=None))
+
+
+def test_a_detector_with_other_weights_than_the_checkpoints_is_not_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(SmallExtractor):
+        fingerprint = "f" * 64
+
+    monkeypatch.setattr("features.extract.RegionExtractor", lambda *_: Other())
+    captioner = Captioner.from_pretrained(folder, device="cpu")
+    with pytest.raises(DetectorMismatch, match="the one found here has ffffffffffff.*--weights FILE"):
+        captioner.caption(Image.new("RGB", (5, 5)))
+
+
+def test_a_changed_lexicon_is_warned_about(folder: Path) -> None:
+    read = read_captioner(folder)
+    info = replace(read.info, lexicon=replace(read.info.lexicon, sha256="0" * 64))
+    with pytest.warns(UserWarning, match="another version of lexicon 'zh'"):
+        Captioner(replace(read, info=info), "small", "cpu")
+
+
+def test_an_unchanged_lexicon_is_not_warned_about(folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        Captioner(read_captioner(folder), "small", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "nowhere: no such checkpoint; give 'mini', a folder"),
+        ("a/b/c", "a/b/c: no such checkpoint"),
+        ("/no/such", "/no/such: no such checkpoint"),
+    ],
+)
+def test_a_checkpoint_that_is_nowhere_says_what_can_be_given(name: str, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint_folder(name)
+
+
+def test_a_file_is_no_checkpoint(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"vocab\.txt: a file; a checkpoint is the folder"):
+        checkpoint_folder(folder / "vocab.txt")
+
+
+def test_a_hub_id_is_downloaded_and_its_absence_explained(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(folder))
+    assert checkpoint_folder("someone/oscar-zh") == folder
+
+    def offline(name: str, **_: object) -> str:
+        raise OSError("no connection\nmore lines")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(CheckpointError, match=r"someone/oscar-zh: no folder of this name here.*: no connection$"):
+        checkpoint_folder("someone/oscar-zh")
+
+
+def test_mini_is_package_data() -> None:
+    assert mini_folder().parts[-3:] == ("examples", "mini", "captioner")
+
+
+def test_the_terms_of_the_mini_weights_are_told_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_licence.cache_clear()
+    monkeypatch.setattr("captioning.places.mini_folder", lambda: folder)
+    monkeypatch.setattr(captioner_module, "mini_folder", lambda: folder)
+    Captioner.from_pretrained(device="cpu")
+    Captioner.from_pretrained("mini", device="cpu")
+    said = capsys.readouterr()
+    assert said.err.count(MINI_LICENCE) == 1
+    assert "non-commercial" in MINI_LICENCE
+    assert said.out == ""

@@ -1,0 +1,173 @@
+"""``python -m eval``: what it prints, writes and refuses."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval.__main__ import main
+
+REFERENCES = [
+    {"image_id": "a.jpg", "caption": ["两只狗在雪地里玩耍", "雪地里有两只狗"]},
+    {"image_id": "b.jpg", "caption": ["一个男人骑着自行车"]},
+    {"image_id": "c.jpg", "caption": ["孩子们在海边放风筝。"]},
+]
+PREDICTIONS = [
+    {"image_id": "a.jpg", "caption": "两只狗在雪地里奔跑"},
+    {"image_id": "b", "caption": "一个女人骑着马"},
+    {"image_id": "c.jpg", "caption": "孩子们在海边放风筝"},
+]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write("refs.json", REFERENCES)
+    write("captions.json", PREDICTIONS)
+    return tmp_path
+
+
+def write(name: str, content: Any) -> None:
+    Path(name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def test_the_table_gives_words_and_characters_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["captions.json", "refs.json"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 pictures, 4 references"
+    assert lines[1].split() == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+    assert lines[2].startswith("words (jieba) ")
+    assert lines[3].startswith("characters (chars) ")
+    assert lines[2].split()[2:] != lines[3].split()[2:]
+    assert "words: protocol aic-icc; NFC, strip, remove 。, jieba precise mode" in lines[5]
+    assert "jieba 0.42.1, dict.txt sha256 7197c3211ddd9896" in lines[5]
+
+
+def test_the_scores_file_holds_protocol_versions_counts_and_hashes() -> None:
+    assert main(["captions.json", "refs.json", "--out", "new/scores.json"]) == 0
+    scores = json.loads(Path("new/scores.json").read_text(encoding="utf-8"))
+    for name, file in [("predictions", "captions.json"), ("references", "refs.json")]:
+        assert scores[name]["sha256"] == hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    assert (scores["references"]["n_images"], scores["references"]["n_captions"]) == (3, 4)
+    assert (scores["n_images"], scores["n_references"], scores["missing"], scores["extra"]) == (3, 4, [], [])
+    assert scores["scorer"] == "pycocoevalcap 1.2"
+    words = scores["scores"]["jieba"]
+    assert (words["protocol"], words["unit"], words["n_images"]) == ("aic-icc", "words", 3)
+    assert words["version"].startswith("jieba 0.42.1, dict.txt sha256 ")
+    assert words["per_image"].keys() == {"a.jpg", "b.jpg", "c.jpg"}
+    assert words["per_image"]["c.jpg"]["cider"] == pytest.approx(10)
+    assert scores["scores"]["chars"]["unit"] == "characters"
+
+
+def test_two_runs_write_the_same_bytes() -> None:
+    for name in ("one.json", "two.json"):
+        assert main(["captions.json", "refs.json", "--out", name]) == 0
+    assert Path("one.json").read_bytes() == Path("two.json").read_bytes()
+
+
+def test_missing_pictures_are_refused_with_the_first_ten_names(capsys: pytest.CaptureFixture[str]) -> None:
+    write("refs.json", REFERENCES + [{"image_id": f"{i:02}.jpg", "caption": ["狗"]} for i in range(12)])
+    assert main(["captions.json", "refs.json", "--out", "scores.json"]) == 1
+    out, err = capsys.readouterr()
+    names = ", ".join(f"'{i:02}.jpg'" for i in range(10))
+    assert err == (
+        f"eval: captions.json has no caption for 12 of the 15 pictures in refs.json: {names}, …. "
+        "Caption them, or score the others with --allow_missing.\n"
+    )
+    assert out == ""
+    assert not Path("scores.json").exists()
+
+
+def test_extra_pictures_are_refused_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    write("captions.json", [*PREDICTIONS, {"image_id": "d.jpg", "caption": "狗"}])
+    assert main(["captions.json", "refs.json"]) == 1
+    assert capsys.readouterr().err == (
+        "eval: refs.json has no reference for 1 of the 4 pictures in captions.json: 'd.jpg'. "
+        "Take them out, or pass over them with --allow_extra.\n"
+    )
+
+
+def test_missing_and_extra_pictures_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    write("captions.json", [*PREDICTIONS[:2], {"image_id": "d.jpg", "caption": "狗"}])
+    assert main(["captions.json", "refs.json"]) == 1
+    err = capsys.readouterr().err
+    assert "no caption for 1 of the 3 pictures in refs.json: 'c.jpg'." in err
+    assert "no reference for 1 of the 3 pictures in captions.json: 'd.jpg'." in err
+
+
+def test_what_was_left_out_by_permission_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    write("captions.json", [*PREDICTIONS[:2], {"image_id": "d.jpg", "caption": "狗"}])
+    assert main(["captions.json", "refs.json", "--allow_missing", "--allow_extra", "--out", "s.json"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
+        "2 pictures, 3 references\nLEFT OUT: 1 reference pictures without a caption\n"
+        "left out: 1 captions without references\n"
+    )
+    scores = json.loads(Path("s.json").read_text(encoding="utf-8"))
+    assert (scores["n_images"], scores["missing"], scores["extra"]) == (2, ["c.jpg"], ["d.jpg"])
+
+
+def test_files_without_a_common_picture_show_how_their_ids_look(capsys: pytest.CaptureFixture[str]) -> None:
+    write("captions.json", [{"image_id": 17, "caption": "狗"}])
+    assert main(["captions.json", "refs.json", "--allow_missing", "--allow_extra"]) == 1
+    assert "have no picture in common: ids are like '17' and 'a.jpg'" in capsys.readouterr().err
+
+
+def test_files_in_the_wrong_order_are_recognised(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["refs.json", "captions.json"]) == 1
+    assert "eval: refs.json: found references (format aic-icc), wanted predictions" in capsys.readouterr().err
+
+
+def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["captions.json", "refs.json", "--report", "r.html", "--images", "nowhere"]) == 1
+    assert capsys.readouterr() == ("", "eval: --images nowhere: wanted a folder of pictures\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: predictions, references"),
+        (["--segmenters", "thulac"], "unknown segmenter 'thulac'; choose from chars, jieba, whitespace"),
+        (["--images", "."], "--images and --regions are for the report; name it with --report FILE"),
+        (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),
+        (["--nothing"], "--nothing"),
+    ],
+)
+def test_wrong_use_exits_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ["captions.json", "refs.json"] if arguments else []
+    with pytest.raises(SystemExit) as stopped:
+        main([*files, *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_settings_may_come_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("eval.yaml").write_text("segmenters: [chars]\nallow_missing: true\n", encoding="utf-8")
+    write("captions.json", PREDICTIONS[:2])
+    assert main(["--config", "eval.yaml", "captions.json", "refs.json"]) == 0
+    assert "jieba" not in capsys.readouterr().out
+
+
+def test_the_command_runs_without_torch(folder: Path) -> None:
+    code = (
+        "import sys; from eval.__main__ import main; code = main(sys.argv[1:]); "
+        "print(sorted({'torch', 'transformers', 'streamlit', 'h5py'} & sys.modules.keys())); sys.exit(code)"
+    )
+    arguments = ["captions.json", "refs.json", "--report", "r.html", "--images", str(folder)]
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,66 @@
+"""Ids of two files, paired."""
+
+import pytest
+
+from eval.matching import match_ids
+
+
+@pytest.mark.parametrize(
+    ("predicted", "referenced"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("a", "a.jpg"),
+        ("a.jpg", "a"),
+        ("val/a.jpg", "a.jpg"),
+        ("a", "val/a.jpg"),
+        ("val/a", "val/a.JPEG"),
+        ("12", "12"),
+        ("v1.5", "v1.5.png"),
+    ],
+)
+def test_an_id_and_its_shorter_form_are_one_picture(predicted: str, referenced: str) -> None:
+    matches = match_ids([predicted], [referenced])
+    assert (matches.references, matches.missing, matches.extra) == ({predicted: referenced}, (), ())
+
+
+@pytest.mark.parametrize(
+    ("predicted", "referenced"),
+    [
+        ("a.png", "a.jpg"),
+        ("train/a.jpg", "val/a.jpg"),
+        ("12", "0012.jpg"),
+        ("A.jpg", "a.jpg"),
+        ("v1", "v1.5"),
+    ],
+)
+def test_ids_that_contradict_each_other_are_two_pictures(predicted: str, referenced: str) -> None:
+    matches = match_ids([predicted], [referenced])
+    assert (matches.references, matches.missing, matches.extra) == ({}, (referenced,), (predicted,))
+
+
+def test_the_number_of_a_coco_file_stands_for_its_file_name() -> None:
+    assert match_ids(["8"], ["b.jpg", "a.jpg"], {"8": "a.jpg", "9": "b.jpg"}).references == {"8": "a.jpg"}
+
+
+def test_the_same_string_wins_over_a_shorter_form() -> None:
+    assert match_ids(["a.jpg"], ["val/a.jpg", "a.jpg"]).references == {"a.jpg": "a.jpg"}
+
+
+def test_an_id_that_could_be_two_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'a' could be any of \['a.jpg', 'a.png'\]; write it in full"):
+        match_ids(["a"], ["a.jpg", "a.png"])
+
+
+def test_a_number_that_is_also_the_name_of_another_file_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'8' could be any of \['8.jpg', '9.jpg'\]"):
+        match_ids(["8"], ["8.jpg", "9.jpg"], {"8": "9.jpg", "9": "8.jpg"})
+
+
+def test_two_predictions_of_one_picture_are_refused() -> None:
+    with pytest.raises(ValueError, match="'a' and 'x/a.jpg' both name 'a.jpg'"):
+        match_ids(["a", "x/a.jpg"], ["a.jpg"])
+
+
+def test_missing_and_extra_pictures_keep_the_order_of_their_files() -> None:
+    matches = match_ids(["z", "b.jpg", "y"], ["d", "b", "c"])
+    assert (matches.missing, matches.extra) == (("d", "c"), ("z", "y"))

@@ -6,6 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := demo
+.NOTPARALLEL:
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -35,11 +36,12 @@ demo: $(INSTALLED)
 	@echo; echo "1. Regions of the sample pictures -> $(DEMO)/regions.h5"
 	$(PY) -m features.extract --images examples/images --backend mini --out $(DEMO)/regions.h5
 	@echo; echo "2. A minute of training on 12 captioned samples, to see it work; these weights are thrown away"
-	$(PY) -m captioning.train --config configs/mini.yaml --out $(DEMO)/run --overwrite true
+	@rm -rf $(DEMO)/run
+	$(PY) -m captioning.train --config configs/mini.yaml --out $(DEMO)/run
 	@rm -rf $(DEMO)/run
 	@echo; echo "3. Captions of all samples by the bundled captioner -> $(DEMO)/captions.json"
 	$(PY) -m captioning.caption --features $(DEMO)/regions.h5 --checkpoint mini --out $(DEMO)/captions.json \
-	    --overwrite true
+	    --overwrite
 	@echo; echo "4. Scores on the 19 samples that people captioned (n = 19, most with one reference: an illustration," \
 	    "not a result; the bundled captioner was trained on none of them) -> $(DEMO)/report.html"
 	$(PY) -m eval $(DEMO)/captions.json examples/images/captions.json --allow_extra \

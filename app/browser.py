@@ -1,14 +1,13 @@
 """The page that Streamlit runs, anew for every click: frame, sidebar, and which view.
 
 What is shown is decided by the address (``picture``, ``q``, ``page``, ``view``, ``system``), so a link shows
-the same. The views lay out and compute nothing; every string that others wrote passes `app.text` on its way
-into HTML or a label.
+the same. Only imported modules outlive a run, so what is kept between clicks is theirs. The views lay out and
+compute nothing; every string that others wrote passes `app.text` on its way into HTML or a label.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import cache
 
 import streamlit as st
 
@@ -16,10 +15,10 @@ from app import looks
 from app.data import Collection, open_collection
 from app.gallery import gallery
 from app.labels import LANGUAGES, choose_language, label
-from app.live import LiveCaptioner
+from app.live import live_captioner
 from app.page import Page, go
 from app.picture import picture_page
-from app.settings import AppConfig, parse, with_samples
+from app.settings import AppConfig, settings_of
 from app.text import shown
 from app.try_it import try_page
 from eval.metrics import Scores
@@ -29,7 +28,7 @@ def main() -> None:
     """Lay out the whole page."""
     st.set_page_config(page_title="图说 tushuo", page_icon="🖼️", layout="wide")
     st.html(looks.STYLE)
-    config = settings(tuple(sys.argv[1:]))
+    config = settings_of(tuple(sys.argv[1:]))
     page = sidebar(config, open_collection(config))
     view_switch(page)
     if st.query_params.get("view") == "try":
@@ -38,18 +37,6 @@ def main() -> None:
         picture_page(page, st.query_params["picture"])
     else:
         gallery(page)
-
-
-@cache
-def settings(arguments: tuple[str, ...]) -> AppConfig:
-    """The command's settings, parsed once."""
-    return with_samples(parse(list(arguments)))
-
-
-@cache
-def live_captioner(config: AppConfig) -> LiveCaptioner:
-    """One captioner for all sessions."""
-    return LiveCaptioner(config)
 
 
 def sidebar(config: AppConfig, collection: Collection) -> Page:

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from app.data import PICTURE_SIDE, Collection, jpeg, region_names
@@ -125,6 +126,12 @@ class LiveCaptioner:
                 raise NoCaptioner(self._failure) from error
             self._captioner = captioner
         return self._captioner
+
+
+@cache
+def live_captioner(config: AppConfig) -> LiveCaptioner:
+    """One captioner a process, for all sessions."""
+    return LiveCaptioner(config)
 
 
 def _n_best(captioner: Captioner) -> dict[str, int]:

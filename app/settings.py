@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -45,12 +46,18 @@ def parse(argv: Sequence[str] | None) -> AppConfig:
     parser.add_class_arguments(AppConfig, nested_key=None, skip={"predictions"})
     help_text = "Caption files, one a system; without any, captions are made when they are looked at."
     parser.add_argument("--predictions", type=Path, nargs="+", default=[], metavar="FILE", help=help_text)
-    values = parser.parse_args(argv)
+    values = parser.parse_args(None if argv is None else list(argv))
     try:
         config = AppConfig(**{each.name: values[each.name] for each in fields(AppConfig)})
     except ValueError as error:
         parser.error(str(error))
     return replace(config, predictions=tuple(config.predictions))
+
+
+@cache
+def settings_of(arguments: tuple[str, ...]) -> AppConfig:
+    """The settings of a command line that is known to be right, parsed once a process."""
+    return with_samples(parse(arguments))
 
 
 def with_samples(config: AppConfig) -> AppConfig:

@@ -1,19 +1,17 @@
 """Strings that others wrote, made safe to show.
 
 Captions, tags, file names and error messages may hold HTML, Markdown, LaTeX or characters that turn the
-reading direction round. On the page they are text: HTML is escaped, invisible characters become visible,
-and anything that must pass through a Markdown label is escaped for Markdown.
+reading direction round. On the page they are text: HTML is escaped, and invisible characters become visible.
+They never stand in a label that Streamlit reads as Markdown.
 """
 
 import html
-import re
 import unicodedata
 
 LONGEST = 2000
 """Characters shown of one string; a caption is never near it."""
 
 _JOINERS = "\u200c\u200d"  # between letters of some scripts and inside emoji they are part of the text
-_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def shown(text: str) -> str:
@@ -25,11 +23,6 @@ def shown(text: str) -> str:
 def as_html(text: str) -> str:
     """Text for the inside of an element or a quoted attribute."""
     return html.escape(shown(text), quote=True)
-
-
-def as_markdown(text: str) -> str:
-    """Text for a label that Streamlit reads as Markdown: every ASCII punctuation mark is escaped."""
-    return _MARKDOWN.sub(r"\\\1", shown(text))
 
 
 def _visible(character: str) -> bool:

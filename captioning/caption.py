@@ -5,6 +5,7 @@ record a line, ``.csv`` a table for people.
 """
 
 import json
+import re
 import signal
 import sys
 import time
@@ -70,9 +71,11 @@ class CaptionConfig:
     limit: int | None = None
     """Only the first so many pictures; all if empty."""
     device: str = "auto"
-    """auto, cpu or cuda."""
+    """auto, cpu, cuda or cuda:1."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:1, got {self.device!r}")
         if (self.images is None) == (self.features is None):
             raise ValueError("give either --images DIR or --features FILE")
         check_suffix(self.out)

@@ -12,7 +12,6 @@ takes the path of training: `captioning.examples.prefix_example`, one prefix a p
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,11 +22,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
+from captioning.batches import collate_prefix, to_device
 from captioning.checkpoints import CaptionerCheckpoint, DetectorInfo, read_captioner
 from captioning.config import DecodeConfig
-from captioning.dataset import collate_prefix, to_device
+from captioning.detector_match import DetectorMismatch, describe, extract_command
 from captioning.examples import prefix_example
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
+from captioning.precision import pick_device
 from features.images import ImageError
 from features.store import Regions, RegionStore
 from features.tags import Lexicon, Tag, tags_of
@@ -36,12 +37,10 @@ from oscar.decoding import Hypothesis, generate
 if TYPE_CHECKING:
     from features.extract import RegionExtractor
 
+__all__ = ["Caption", "CaptionFailure", "Captioner", "DetectorMismatch", "Picture", "ScoredText"]
+
 Picture = Path | str | Image.Image | Regions
 """What can be captioned: a file, a decoded picture, or regions already extracted."""
-
-
-class DetectorMismatch(ValueError):
-    """Regions of another detector than the checkpoint's; the message ends with the command to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +107,7 @@ class Captioner:
         self.name = name
         self.info = checkpoint.info
         self.tokenizer = checkpoint.tokenizer
-        self.device = _pick_device(device)
+        self.device = pick_device(device)
         self.model = checkpoint.model.to(self.device)
         self.lexicon = _load_lexicon(checkpoint, name)
         self._weights = weights
@@ -224,8 +223,8 @@ class Captioner:
             images = store.attributes["run"].get("images", "DIR")
             raise DetectorMismatch(
                 f"{store.path}: these regions come from another detector than those that checkpoint "
-                f"{self.name} was trained on.\n  found:  {_describe(found)}\n  wanted: {_describe(wanted)}\n"
-                f"Extract them again:\n  {_extract_command(wanted, str(images), store.path)}"
+                f"{self.name} was trained on.\n  found:  {describe(found)}\n  wanted: {describe(wanted)}\n"
+                f"Extract them again:\n  {extract_command(wanted, str(images), store.path)}"
             )
 
     @property
@@ -296,18 +295,12 @@ class Captioner:
             raise DetectorMismatch(
                 f"{regions.image_id or 'picture'}: regions of width {width} {have[has_global]} a vector of "
                 f"the whole picture; checkpoint {self.name} reads width {wanted.feature_dim} "
-                f"{have[wanted.has_globals]} one. Extract them again:\n  {_extract_command(wanted, 'DIR')}"
+                f"{have[wanted.has_globals]} one. Extract them again:\n  {extract_command(wanted, 'DIR')}"
             )
 
 
 def _picture(item: Path | str | Image.Image) -> Path | Image.Image:
     return Path(item) if isinstance(item, str) else item
-
-
-def _pick_device(device: str) -> torch.device:
-    if device != "auto":
-        return torch.device(device)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _load_lexicon(checkpoint: CaptionerCheckpoint, name: str) -> Lexicon:
@@ -320,32 +313,3 @@ def _load_lexicon(checkpoint: CaptionerCheckpoint, name: str) -> Lexicon:
             stacklevel=3,
         )
     return lexicon
-
-
-def _describe(detector: DetectorInfo) -> str:
-    vectors = "with" if detector.has_globals else "no"
-    return (
-        f"{detector.backend}, fingerprint {detector.fingerprint[:12]}, width {detector.feature_dim}, "
-        f"vocabulary {detector.vocabulary_id}, {vectors} whole-picture vectors"
-    )
-
-
-def _extract_command(detector: DetectorInfo, images: str, old: Path | None = None) -> str:
-    """The command that makes regions this checkpoint reads; never over the old file."""
-    out = (
-        f"regions-{detector.backend}.h5"
-        if old is None
-        else str(old.with_name(f"{old.stem}-{detector.backend}.h5"))
-    )
-    words = [
-        "python",
-        "-m",
-        "features.extract",
-        "--images",
-        images,
-        "--out",
-        out,
-        "--backend",
-        detector.backend,
-    ]
-    return shlex.join(words)

@@ -1,8 +1,8 @@
 """Checkpoint folders: written aside, sealed by a manifest, renamed; the newest one that verifies is found.
 
 A folder holds what a captioner needs (``config.json``, ``model.safetensors``, ``vocab.txt``,
-``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``) and, written last,
-``manifest.json`` with the SHA-256 of all the others. A folder without a true manifest does not count.
+``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``) and, written
+last, ``manifest.json`` with the SHA-256 of all the others. A folder without a true manifest does not count.
 Nothing is ever unpickled.
 """
 

@@ -6,6 +6,7 @@ cost a feature, which the line names.
 
 from __future__ import annotations
 
+import configparser
 import importlib.metadata
 import json
 import os
@@ -96,12 +97,7 @@ def check_packages() -> list[Check]:
     """Installed packages against the floors that this package itself declares."""
     from packaging.requirements import Requirement
 
-    try:
-        declared = importlib.metadata.requires("tushuo") or []
-    except importlib.metadata.PackageNotFoundError:
-        found = "tushuo runs from a folder without being installed, so its floors are not known"
-        return [Check(name="packages", status="missing", found=found, cure="pip install -e '.[app]'")]
-    requirements = [Requirement(line) for line in declared]
+    requirements = [Requirement(line) for line in _declared()]
     return [
         _check_package(r.name, str(r.specifier), r.specifier.contains)
         for r in requirements
@@ -113,6 +109,19 @@ def check_packages() -> list[Check]:
         and r.marker.evaluate({"extra": "app"})
         and not r.marker.evaluate({"extra": ""})
     ]
+
+
+def _declared() -> list[str]:
+    """Requirements of the installed package, or of the checkout that the program runs from."""
+    try:
+        return importlib.metadata.requires("tushuo") or []
+    except importlib.metadata.PackageNotFoundError:
+        setup = configparser.ConfigParser()
+        with (Path(__file__).parents[1] / "setup.cfg").open(encoding="utf-8") as file:
+            setup.read_file(file)
+        extra = setup["options.extras_require"]["app"].split("\n")
+        lines = setup["options"]["install_requires"].split("\n")
+        return [*filter(None, lines), *(f'{line}; extra == "app"' for line in extra if line)]
 
 
 def _check_package(name: str, wanted: str, fits: Callable[[str], bool], extra: str = "") -> Check:

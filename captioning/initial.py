@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from captioning.config import TrainConfig
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from oscar.configuration import OscarConfig
+from oscar.conversion import load_initial_weights
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 
 SIZES = (
@@ -78,11 +80,7 @@ def make_model(
     torch.manual_seed(config.seed)
     kind = OscarForPreTraining if config.objective == "pretrain" else OscarForCaptioning
     model = kind(model_config(config, folder, tokenizer, region_width)).float()
-    told: list[str] = []
-    if folder is not None:
-        from oscar.conversion import load_initial_weights
-
-        told = str(load_initial_weights(model, folder)).splitlines()
+    told = [] if folder is None else str(load_initial_weights(model, folder)).splitlines()
     if config.model.freeze_embeddings:
         model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     return model, told
@@ -93,7 +91,7 @@ def model_config(
 ) -> OscarConfig:
     """Sizes from ``config.model`` or the ``config.json`` of the initial weights; ids from the vocabulary."""
     model = config.model
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "hidden_size": model.width,
         "num_hidden_layers": model.layers,
@@ -107,8 +105,8 @@ def model_config(
         if sizes["vocab_size"] < len(tokenizer) or sizes["max_position_embeddings"] < wanted:
             raise ValueError(
                 f"{folder / 'config.json'}: {sizes['vocab_size']} pieces and "
-                f"{sizes['max_position_embeddings']} positions; the vocabulary beside it has {len(tokenizer)} "
-                f"pieces, caption and tags ask for {wanted} positions"
+                f"{sizes['max_position_embeddings']} positions; the vocabulary beside it has "
+                f"{len(tokenizer)} pieces, caption and tags ask for {wanted} positions"
             )
     return OscarConfig(
         **sizes,
@@ -127,7 +125,7 @@ def model_config(
     )
 
 
-def _sizes_of(path: Path) -> dict[str, int]:
+def _sizes_of(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return {name: values[name] for name in SIZES if name in values or name in _NEEDED}

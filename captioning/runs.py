@@ -169,8 +169,8 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
     """
     run = config.out
     if config.overwrite:
-        for folder in checkpoints(run):
-            shutil.rmtree(folder)
+        for earlier in checkpoints(run):
+            shutil.rmtree(earlier)
         for name in (LAST, BEST, "log.jsonl"):
             (run / name).unlink(missing_ok=True)
         shutil.rmtree(run / "tensorboard", ignore_errors=True)
@@ -180,7 +180,7 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
     if folder is None:
         if passed_over:
             raise CheckpointError(
-                f"{run}: no checkpoint is whole, so there is nothing to go on from: {'; '.join(passed_over)}. "
+                f"{run}: no checkpoint is whole, there is nothing to go on from: {'; '.join(passed_over)}. "
                 "Start anew with --overwrite true, or choose another --out."
             )
         return None, notes

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from captioning.batches import Batch, CaptionBatch, CaptionGroup, PairBatch
 from captioning.config import LossConfig
-from captioning.dataset import Batch, CaptionBatch, CaptionGroup, PairBatch
 from captioning.examples import IGNORED
 from oscar.masks import dense_mask
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining

@@ -19,9 +19,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from captioning.batches import Batch, to_device
 from captioning.checkpoints import BEST, LAST, point, prune, step_folder, write_checkpoint
 from captioning.config import TrainConfig
-from captioning.dataset import Batch, BatchPlan, StepBatches, to_device
+from captioning.dataset import BatchPlan, StepBatches
 from captioning.examples import Stream, draws
 from captioning.optim import TIME_STEPS, learning_rate_factor, make_optimizer, set_learning_rate
 from captioning.precision import PrecisionChoice, choose_precision, pick_device

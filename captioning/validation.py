@@ -9,8 +9,9 @@ from typing import cast
 import torch
 from torch import nn
 
+from captioning.batches import collate_prefix, to_device
 from captioning.config import TrainConfig
-from captioning.dataset import CaptionedPictures, collate_prefix, to_device
+from captioning.dataset import CaptionedPictures
 from captioning.steps import pretrain_step
 from captioning.tokenizer import CaptionTokenizer
 from eval.metrics import evaluate

@@ -113,7 +113,7 @@ def _refuse_difference(
     if matches.missing:
         problems.append(
             f"{predictions} has no caption for {len(matches.missing)} of the {len(wanted)} pictures in "
-            f"{references}: {_names(matches.missing)}. Caption them, or score the others with --allow_missing."
+            f"{references}: {_names(matches.missing)}. Caption them, or score the rest with --allow_missing."
         )
     if matches.extra:
         problems.append(

@@ -97,7 +97,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _renamed(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Today's names in fp32: no `module.` of data parallelism, no TensorFlow norms, `bert.` before its parts."""
+    """Today's names, in fp32: no `module.` of data parallelism, no TensorFlow norms, `bert.` in front."""
     renamed: dict[str, Tensor] = {}
     bare = not any(key.removeprefix("module.").startswith("bert.") for key in tensors)
     for key, value in tensors.items():
@@ -184,8 +184,8 @@ class _Loader:
                 unexplained.append(key)
         if unexplained:
             raise ConversionError(
-                f"{self.path}: {len(unexplained)} keys have no place in the model: {', '.join(unexplained[:8])}; "
-                f"check its number of layers and use_img_layernorm"
+                f"{self.path}: {len(unexplained)} keys have no place in the model: "
+                f"{', '.join(unexplained[:8])}; check its number of layers and use_img_layernorm"
             )
 
     def _no_place(self, key: str) -> str:

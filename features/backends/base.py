@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from features.allocator import keep_freed_memory
 from features.regions import Selection
 
 __all__ = ["BACKENDS", "Backend", "Detections", "file_sha256", "load_backend", "pick_device"]
@@ -100,7 +101,10 @@ def load_backend(name: str, weights: Path | None = None, device: str = "auto") -
     """
     if name not in BACKENDS:
         raise ValueError(f"unknown back end {name!r}; choose from {', '.join(sorted(BACKENDS))}")
-    return BACKENDS[name](weights, pick_device(device))
+    chosen = pick_device(device)
+    if chosen.type == "cpu":
+        keep_freed_memory()
+    return BACKENDS[name](weights, chosen)
 
 
 def pick_device(device: str) -> torch.device:

@@ -186,6 +186,7 @@ def test_wrong_input_is_one_message_and_exit_code_1(
         (["--images", "a", "--features", "b"], "give either --images DIR or --features FILE"),
         (["--images", "a", "--out", "c.txt"], "written as .json, .jsonl, .csv"),
         (["--images", "a", "--no_such_flag", "1"], "no_such_flag"),
+        (["--images", "a", "--device", "tpu"], "device must be auto, cpu, cuda or cuda:1, got 'tpu'"),
         (["--images", "a", "--batch_size", "0"], "batch_size must be 1 or more, got 0"),
     ],
 )

@@ -78,8 +78,10 @@ def test_different_pictures_are_read_differently(captioner: Captioner) -> None:
     assert len({round(caption.log_prob, 5) for caption in found}) == 4
 
 
-def test_no_caption_holds_an_unknown_piece(captioner: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
-    captioner.model.cls.predictions.bias.data[captioner.tokenizer.unk_id] = 100.0  # the model wants nothing else
+def test_no_caption_holds_an_unknown_piece(captioner: Captioner) -> None:
+    captioner.model.cls.predictions.bias.data[captioner.tokenizer.unk_id] = (
+        100.0  # the model wants nothing else
+    )
     caption = captioner.caption(small_regions("a.jpg"), n_best=3)
     assert all("[UNK]" not in alternative.text for alternative in caption.alternatives)
 
@@ -116,7 +118,13 @@ def test_files_decoded_pictures_and_regions_mix_and_keep_their_order(
         small_regions("s.jpg"),
     ]
     found = list(captioner.caption_many(items, batch_size=3))
-    assert [type(each).__name__ for each in found] == ["Caption", "Caption", "CaptionFailure", "Caption", "Caption"]
+    assert [type(each).__name__ for each in found] == [
+        "Caption",
+        "Caption",
+        "CaptionFailure",
+        "Caption",
+        "Caption",
+    ]
     assert [each.image_id for each in found if isinstance(each, Caption)] == ["r.jpg", "a.jpg", "", "s.jpg"]
     failure = found[2]
     assert isinstance(failure, CaptionFailure)
@@ -147,7 +155,9 @@ def test_regions_of_another_detector_are_refused_with_the_command_to_run(
     message = str(refused.value)
     assert f"found:  torchvision, fingerprint {other.fingerprint[:12]}, width 8, vocabulary voc-20" in message
     assert f"wanted: mini, fingerprint {META.fingerprint[:12]}" in message
-    command = f"python -m features.extract --images 'my pictures' --out {tmp_path / 'r-mini.h5'} --backend mini"
+    command = (
+        f"python -m features.extract --images 'my pictures' --out {tmp_path / 'r-mini.h5'} --backend mini"
+    )
     assert message.endswith(command)
 
 
@@ -219,8 +229,16 @@ def test_a_hub_id_is_downloaded_and_its_absence_explained(
         raise OSError("no connection\nmore lines")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(CheckpointError, match=r"someone/oscar-zh: no folder of this name here.*: no connection$"):
+    with pytest.raises(
+        CheckpointError, match=r"someone/oscar-zh: no folder of this name here.*: no connection$"
+    ):
         checkpoint_folder("someone/oscar-zh")
+
+
+def test_a_missing_accelerator_is_told_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ValueError, match="^device cuda: torch finds no CUDA device here; use cpu or auto$"):
+        Captioner.from_pretrained(folder, device="cuda")
 
 
 def test_mini_is_package_data() -> None:

@@ -93,7 +93,13 @@ def packages(monkeypatch: pytest.MonkeyPatch, declared: list[str], installed: di
 def test_packages_are_held_against_the_declared_floors(monkeypatch: pytest.MonkeyPatch) -> None:
     checks = packages(
         monkeypatch,
-        ["torch!=2.13.0,>=2.10", "pillow>=12.2", "h5py>=3", 'streamlit>=1.54; extra == "app"', 'pytest; extra == "dev"'],
+        [
+            "torch!=2.13.0,>=2.10",
+            "pillow>=12.2",
+            "h5py>=3",
+            'streamlit>=1.54; extra == "app"',
+            'pytest; extra == "dev"',
+        ],
         {"torch": "2.13.0+cpu", "pillow": "12.2", "pytest": "1"},
     )
     assert {check.name: check.status for check in checks} == {
@@ -102,8 +108,22 @@ def test_packages_are_held_against_the_declared_floors(monkeypatch: pytest.Monke
         "h5py": "failed",
         "streamlit": "missing",
     }
-    assert found(checks[0]) == "failed: 2.13.0+cpu, wanted !=2.13.0,>=2.10 -> pip install 'torch!=2.13.0,>=2.10'"
+    assert (
+        found(checks[0]) == "failed: 2.13.0+cpu, wanted !=2.13.0,>=2.10 -> pip install 'torch!=2.13.0,>=2.10'"
+    )
     assert checks[3].cure == "pip install 'tushuo[app]'"
+
+
+def test_a_checkout_that_is_not_installed_is_held_against_its_setup_cfg(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def requires(name: str) -> list[str]:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", requires)
+    names = {check.name for check in doctor.check_packages()}
+    assert {"torch", "pillow", "streamlit"} <= names
+    assert "pytest" not in names
 
 
 def test_an_old_streamlit_is_a_failure_and_not_just_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,7 @@ def test_make_demo_gives_its_commands_options_that_they_know(module: str) -> Non
         text=True,
         check=True,
     )
-    (line,) = [line for line in recipe.stdout.splitlines() if f"-m {module} " in line]
+    lines = recipe.stdout.replace("\\\n", " ").splitlines()
+    (line,) = [line for line in lines if f"-m {module} " in line]
     ran = run(["python", *shlex.split(line)[1:], "--print_config"], ROOT)
     assert ran.returncode == 0, ran.stderr

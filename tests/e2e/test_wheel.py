@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.imports import ROOT, modules
+
 PACKAGES = ("oscar", "features", "captioning", "eval", "app")
 PICTURE = ROOT / "examples" / "images" / "000000165518.jpg"
 
@@ -132,6 +133,23 @@ def test_the_installed_wheel_finds_all_that_it_requires(python: Path, tmp_path: 
         check=False,
     )
     assert "tushuo" not in ran.stdout, ran.stdout
+
+
+def test_every_file_but_the_browser_can_be_imported_with_the_smallest_install(
+    python: Path, tmp_path: Path
+) -> None:
+    names = [name for name in modules() if name.split(".")[0] != "app"]
+    program = f"import importlib\nfor name in {names}: importlib.import_module(name)"
+    ran = subprocess.run(
+        [str(python), "-c", program],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_installed_wheel_captions_a_picture(python: Path, tmp_path: Path) -> None:

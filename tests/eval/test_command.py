@@ -77,7 +77,7 @@ def test_missing_pictures_are_refused_with_the_first_ten_names(capsys: pytest.Ca
     names = ", ".join(f"'{i:02}.jpg'" for i in range(10))
     assert err == (
         f"eval: captions.json has no caption for 12 of the 15 pictures in refs.json: {names}, …. "
-        "Caption them, or score the others with --allow_missing.\n"
+        "Caption them, or score the rest with --allow_missing.\n"
     )
     assert out == ""
     assert not Path("scores.json").exists()

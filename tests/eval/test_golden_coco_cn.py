@@ -62,7 +62,7 @@ def test_golden_per_picture_scores_are_the_published_ones(folder: Path, system: 
         for number, figures in published.items()
     ]
     assert len(differences) == len(ours)
-    if metric == "cider":  # a few references were changed after publication
+    if metric == "cider":  # pycocoevalcap itself is off by up to 0.0355 on one or two pictures a system
         assert max(differences) <= 0.036
         assert sum(difference > 0.0005 + 1e-6 for difference in differences) <= 2
     else:

@@ -16,7 +16,7 @@ from features.output import Output
 from features.shards import write_shard
 from tests.features.fake import META, make_regions
 
-CHUNKS = [[make_regions(f"{chunk}/{number}.jpg", number) for number in range(3)] for chunk in range(3)]
+CHUNKS = [[make_regions(f"{chunk}/{number}.jpg", number) for number in range(2)] for chunk in range(2)]
 
 
 def extract(out: Path) -> None:
@@ -50,8 +50,6 @@ def killed_at(step: int, out: Path) -> bool:
             (os, ("fsync", "replace")),
             (Path, ("unlink", "mkdir", "rmdir")),
             (h5py.Group, ("create_dataset",)),
-            (h5py.Dataset, ("__setitem__",)),
-            (h5py.AttributeManager, ("__setitem__",)),
             (h5py.File, ("close",)),
         ):
             for name in names:
@@ -82,4 +80,4 @@ def test_a_writer_killed_at_any_step_and_run_again_ends_with_the_same_bytes(tmp_
         if not was_killed:
             break
         step += 1
-    assert step > 100  # shards, their renames, the merge and the cleaning up were all interrupted
+    assert step > 40  # shards, their renames, the merge and the cleaning up were all interrupted

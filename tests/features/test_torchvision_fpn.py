@@ -11,7 +11,12 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
-from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn, fasterrcnn_resnet50_fpn_v2
+from torchvision.models.detection import (
+    FasterRCNN,
+    FasterRCNN_ResNet50_FPN_Weights,
+    fasterrcnn_resnet50_fpn,
+    fasterrcnn_resnet50_fpn_v2,
+)
 from torchvision.transforms.functional import to_tensor
 
 import features.weights
@@ -32,7 +37,7 @@ def seeded(model: FasterRCNN) -> FasterRCNN:
         elif name.endswith("running_var"):
             values.copy_(1 + torch.rand(values.shape, generator=generator) * 0.2)
     weight = model.roi_heads.box_predictor.cls_score.weight.data
-    weight.copy_(torch.randn(weight.shape, generator=generator) * 0.6)
+    weight.copy_(torch.randn(weight.shape, generator=generator) * 0.25)
     return few_proposals(model.eval())
 
 
@@ -93,7 +98,7 @@ def reference(
 
 
 def pooled_by_hand(c5: Tensor, box: Tensor) -> Tensor:
-    """Mean of 14 x 14 bilinear samples at the centres of a grid over the box: RoIAlign 7x7 with 2x2 samples, averaged."""
+    """Mean of 14 x 14 bilinear samples over the box: what 7 x 7 bins of 2 x 2 samples average to."""
     x1, y1, x2, y2 = (box / 32 - 0.5).tolist()
     steps = (torch.arange(14) + 0.5) / 14
     x, y = x1 + steps * (x2 - x1), y1 + steps * (y2 - y1)
@@ -116,14 +121,14 @@ def test_boxes_scores_classes_and_vectors_are_those_of_torchvisions_own_model(
     batch = torch.stack([backend.preprocessor(image) for image in images])
     assert batch.shape[-2:] == (height, width)
     found = backend.detect(batch, [(image.height, image.width) for image in images])
-    categories = features_categories()
+    categories = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
     for picture, (ours, theirs) in enumerate(zip(found, wanted, strict=True)):
         named = [
             row for row, label in enumerate(theirs["labels"].tolist()) if categories[label] in COCO_CLASSES
         ]
         assert len(named) > 10
         np.testing.assert_allclose(ours.boxes, theirs["boxes"][named], atol=2e-3)
-        np.testing.assert_allclose(ours.object_scores, theirs["scores"][named], atol=1e-5)
+        np.testing.assert_allclose(ours.object_scores, theirs["scores"][named], atol=1e-4)
         names = [categories[label] for label in theirs["labels"][named].tolist()]
         assert [COCO_CLASSES[i] for i in ours.object_ids] == names
         scale = torch.tensor([width, height, width, height]) / torch.tensor([*size, *size])
@@ -133,12 +138,6 @@ def test_boxes_scores_classes_and_vectors_are_those_of_torchvisions_own_model(
         whole = pooled_by_hand(c5[picture], torch.tensor([0.0, 0.0, width, height]))
         assert ours.global_feature is not None
         np.testing.assert_allclose(ours.global_feature.astype(np.float32), whole, rtol=2e-3, atol=2e-3)
-
-
-def features_categories() -> list[str]:
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-
-    return list(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
 
 
 def test_a_batch_gives_what_its_pictures_give_alone(v1: tuple[FasterRCNN, Path]) -> None:

@@ -158,13 +158,19 @@ def broken_states(config: OscarConfig) -> dict[str, tuple[dict[str, Tensor], str
     short = {**whole, "bert.embeddings.position_embeddings.weight": torch.zeros(50, 32)}
     other_bias = {**whole, "cls.predictions.decoder.bias": torch.ones(40)}
     return {
-        "unknown key": ({**whole, "bert.extra.weight": torch.zeros(1)}, "no place in the model: bert.extra.we"),
+        "unknown key": (
+            {**whole, "bert.extra.weight": torch.zeros(1)},
+            "no place in the model: bert.extra.we",
+        ),
         "missing layer": (no_layer, "16 keys of the model are not in it: bert.encoder.layer.2"),
         "missing norm": (no_norm, "2 keys of the model are not in it: bert.LayerNorm.weight"),
         "vocabulary": (words, "its vocabulary has 39 pieces, the model's 40; use the vocab.txt that belongs"),
         "positions": (short, r"position_embeddings.weight is \(50, 32\), the model's is \(64, 32\)"),
         "two biases": (other_bias, "cls.predictions.bias and cls.predictions.decoder.bias differ"),
-        "twice": ({**whole, "module.cls.predictions.bias": torch.ones(40)}, "both mean 'cls.predictions.bias'"),
+        "twice": (
+            {**whole, "module.cls.predictions.bias": torch.ones(40)},
+            "both mean 'cls.predictions.bias'",
+        ),
         "no bert": ({"conv.weight": torch.zeros(1)}, "so it is no BERT or Oscar"),
     }
 

@@ -143,7 +143,7 @@ def assert_same(found: list[Hypothesis], expected: Ranked) -> None:
     assert [h.log_prob for h in found] == pytest.approx([p for _, p, _ in expected], abs=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     scale=st.sampled_from([0.15, 0.3, 0.5]),
@@ -167,7 +167,7 @@ def test_beam_search_is_the_search_without_cache(seed: int, scale: float, rules:
         assert_same(found[i], Reference(model, pictures, **rules).captions(i))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 10_000), ngram=st.sampled_from([0, 2]), limit=st.integers(1, 9))
 def test_beam_width_one_takes_the_most_probable_piece_each_time(seed: int, ngram: int, limit: int) -> None:
     model = make_model(seed, 0.3, vocab_size=15, num_hidden_layers=2)

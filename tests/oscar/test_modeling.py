@@ -48,7 +48,9 @@ def pictures() -> Pictures:
     )
 
 
-def whole(model: OscarForCaptioning, pictures: Pictures, captions: list[list[int]], picture: Tensor) -> Tensor:
+def whole(
+    model: OscarForCaptioning, pictures: Pictures, captions: list[list[int]], picture: Tensor
+) -> Tensor:
     """(C, L, D): captions (with their specials) padded to T, tags and regions, in one forward."""
     padded = torch.tensor([[*caption, *[0] * (T - len(caption))] for caption in captions])
     lengths = torch.tensor([len(caption) for caption in captions])
@@ -272,7 +274,11 @@ def test_new_weights_are_drawn_as_berts_are(make_config: MakeConfig) -> None:
 def test_state_dict_names_are_the_originals(make_config: MakeConfig) -> None:
     names = set(OscarForPreTraining(make_config(num_hidden_layers=1)).state_dict())
     parts = {
-        "embeddings": ["word_embeddings.weight", "position_embeddings.weight", "token_type_embeddings.weight"],
+        "embeddings": [
+            "word_embeddings.weight",
+            "position_embeddings.weight",
+            "token_type_embeddings.weight",
+        ],
         "encoder.layer.0.attention.self": [
             f"{part}.{kind}" for part in ("query", "key", "value") for kind in ("weight", "bias")
         ],

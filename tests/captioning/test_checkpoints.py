@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioning.checkpoints import (
+    CheckpointError,
+    checkpoints,
+    export_captioner,
+    newest_checkpoint,
+    point,
+    prune,
+    read_captioner,
+    read_info,
+    read_training_state,
+    step_folder,
+    verify_checkpoint,
+)
+from tests.captioning.small_captioner import write_small_checkpoint
+
+FILES = ("config.json", "model.safetensors", "tushuo.json", "vocab.txt")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small")
+
+
+def test_a_captioner_reads_back_with_its_settings(whole: Path) -> None:
+    read = read_captioner(whole)
+    assert not read.model.training
+    assert read.info == read_info(whole)
+    assert len(read.tokenizer) == read.model.config.vocab_size
+    decoder, words = read.model.cls.predictions.decoder, read.model.bert.embeddings.word_embeddings
+    assert decoder.weight is words.weight
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_byte_is_found(whole: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c")
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+    with pytest.raises(CheckpointError, match=rf"{name}: its SHA-256 is not that of manifest\.json"):
+        verify_checkpoint(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_cut_or_missing_file_is_found(whole: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c")
+    os.truncate(folder / name, 3)
+    with pytest.raises(CheckpointError, match=rf"{name}: 3 bytes, manifest\.json says \d+"):
+        verify_checkpoint(folder)
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=rf"{name}: missing"):
+        verify_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "a JSON list, wanted an object"),
+        ('{"format": "other"}', "format 'other', wanted 'tushuo-checkpoint/1'"),
+        ('{"format": "tushuo-checkpoint/1", "files": {}}', "does not name config.json"),
+    ],
+)
+def test_a_broken_manifest_is_told(whole: Path, tmp_path: Path, text: str, message: str) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c")
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=message):
+        verify_checkpoint(folder)
+
+
+def test_the_newest_whole_checkpoint_is_found_and_damage_is_told(whole: Path, tmp_path: Path) -> None:
+    for step in (5, 20, 100):
+        shutil.copytree(whole, step_folder(tmp_path, step))
+    (tmp_path / ".step-00000200.partial").mkdir()
+    assert newest_checkpoint(tmp_path) == (step_folder(tmp_path, 100), [])
+    os.truncate(step_folder(tmp_path, 100) / "model.safetensors", 10)
+    (step_folder(tmp_path, 20) / "manifest.json").unlink()
+    found, passed_over = newest_checkpoint(tmp_path)
+    assert found == step_folder(tmp_path, 5)
+    assert len(passed_over) == 2
+    assert "step-00000100/model.safetensors: 10 bytes" in passed_over[0]
+    assert "step-00000020/manifest.json: missing" in passed_over[1]
+
+
+def test_a_writer_that_fails_leaves_the_earlier_folder(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_calls, real = 0, os.fsync
+
+    for failing in range(1, 8):
+        folder = tmp_path / f"run{failing}" / "step-00000001"
+        shutil.copytree(whole, folder)
+        before = (folder / "manifest.json").read_bytes()
+        n_calls = 0
+
+        def fsync(descriptor: int, failing: int = failing) -> None:
+            nonlocal n_calls
+            n_calls += 1
+            if n_calls == failing:
+                raise OSError(28, "No space left on device")
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with pytest.raises(OSError, match="No space left"):
+            write_small_checkpoint(folder)
+        verify_checkpoint(folder)
+        assert (folder / "manifest.json").read_bytes() == before
+        assert [path.name for path in folder.parent.iterdir()] == ["step-00000001"]
+
+
+def test_the_last_the_best_and_nothing_else_is_kept(whole: Path, tmp_path: Path) -> None:
+    for step in (1, 2, 3, 4):
+        shutil.copytree(whole, step_folder(tmp_path, step))
+    (tmp_path / ".step-00000009.partial").mkdir()
+    point(tmp_path, "best", step_folder(tmp_path, 1))
+    point(tmp_path, "best", step_folder(tmp_path, 2))
+    prune(tmp_path, keep_last=1, keep=[step_folder(tmp_path, 2)])
+    assert checkpoints(tmp_path) == [step_folder(tmp_path, 4), step_folder(tmp_path, 2)]
+    assert read_captioner(tmp_path / "best").info.step == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_an_exported_captioner_has_no_training_state_and_may_be_half_the_size(
+    whole: Path, tmp_path: Path
+) -> None:
+    export_captioner(whole, tmp_path / "half", scores={"cider": 0.5}, half=True)
+    half = read_captioner(tmp_path / "half")
+    assert half.info.scores == {"cider": 0.5}
+    assert (tmp_path / "half/model.safetensors").stat().st_size < 0.7 * (
+        whole / "model.safetensors"
+    ).stat().st_size
+    full = read_captioner(whole).model.state_dict()
+    for name, value in half.model.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, full[name], rtol=1e-3, atol=1e-5)
+    with pytest.raises(CheckpointError, match="can write captions but not go on training"):
+        read_training_state(tmp_path / "half")
+
+
+def test_pretrained_weights_are_no_captioner(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c")
+    values = json.loads((folder / "tushuo.json").read_text(encoding="utf-8"))
+    values["objective"] = "pretrain"
+    (folder / "tushuo.json").write_text(json.dumps(values), encoding="utf-8")
+    assert read_info(folder).objective == "pretrain"
+    with pytest.raises(CheckpointError, match=r"tushuo\.json: .* bytes"):
+        read_captioner(folder)
+
+
+def test_an_unknown_field_of_the_info_is_named(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c")
+    values = json.loads((folder / "tushuo.json").read_text(encoding="utf-8"))
+    values["prefix"]["max_reigons"] = 3
+    (folder / "tushuo.json").write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="max_reigons"):
+        read_info(folder)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioning.config import LossConfig
+from captioning.dataset import BatchPlan, CaptionedPictures, StepBatches, join
+from captioning.examples import Match, prefix_example
+from captioning.records import CaptionRecord
+from captioning.runs import prepare
+from features.store import RegionStore
+from tests.captioning.small_captioner import write_small_store
+from tests.captioning.small_run import CAPTIONS, small_config
+
+SPARSE = LossConfig(masking="sparse")
+
+
+def pictures_of(
+    folder: Path, objective: str = "caption", loss: LossConfig | None = None
+) -> CaptionedPictures:
+    return prepare(small_config(folder, objective=objective, loss=loss)).training
+
+
+def record(image_id: str) -> CaptionRecord:
+    return CaptionRecord(image_id=image_id, captions=("狗",), split="train")
+
+
+def test_pictures_missing_on_either_side_are_counted_and_named(tmp_path: Path) -> None:
+    store = RegionStore(write_small_store(tmp_path / "r.h5", [f"{i:02}.jpg" for i in range(14)]))
+    found = join([record("00.jpg"), record("x.jpg"), record("y.jpg")], store)
+    assert [r.image_id for r in found.records] == ["00.jpg"]
+    without_regions, without_captions = found.report()
+    assert without_regions == "2 captioned pictures without regions are left out: x.jpg, y.jpg"
+    assert without_captions.startswith("13 pictures of the regions file have no captions")
+    assert without_captions.endswith("09.jpg, 10.jpg, …")
+
+
+def test_captions_and_regions_without_a_picture_in_common_are_refused(tmp_path: Path) -> None:
+    store = RegionStore(write_small_store(tmp_path / "r.h5", ["a.jpg"]))
+    with pytest.raises(ValueError, match=r"none of the 1 captioned pictures has regions.*x\.jpg.*a\.jpg"):
+        join([record("x.jpg")], store)
+
+
+def test_the_prefix_of_training_is_that_of_captioning(tmp_path: Path) -> None:
+    pictures = pictures_of(tmp_path)
+    wanted = prefix_example(
+        pictures.regions(1), pictures.lexicon, pictures.tokenizer, pictures.config.data.prefix
+    )
+    assert (pictures.prefix(1).tag_ids == wanted.tag_ids).all()
+    assert (pictures.prefix(1).region_features == wanted.region_features).all()
+
+
+def test_an_example_does_not_depend_on_the_batch_it_stands_in(tmp_path: Path) -> None:
+    pictures = pictures_of(tmp_path, loss=SPARSE)
+    alone = pictures.caption_batch(3, [2])
+    together = pictures.caption_batch(3, [0, 2, 4])
+    rows = [
+        (group.pieces[row][group.real[row]].tolist(), group.targets[row][group.real[row]].tolist())
+        for group in together.groups
+        for row in range(len(group.picture))
+        if group.picture[row] == 1
+    ]
+    wanted = [
+        (group.pieces[row][group.real[row]].tolist(), group.targets[row][group.real[row]].tolist())
+        for group in alone.groups
+        for row in range(len(group.picture))
+    ]
+    assert sorted(rows) == sorted(wanted)
+    other = pictures.caption_batch(4, [2])
+    assert any(not torch.equal(a.pieces, b.pieces) for a, b in zip(alone.groups, other.groups, strict=True))
+
+
+def test_a_caption_batch_holds_each_chosen_caption_once_beside_its_picture(tmp_path: Path) -> None:
+    pictures = pictures_of(tmp_path)
+    batch = pictures.caption_batch(0, [2, 0])
+    texts = {
+        (batch.image_ids[int(group.picture[row])], pictures.tokenizer.decode(group.pieces[row].tolist()))
+        for group in batch.groups
+        for row in range(len(group.picture))
+    }
+    assert batch.n_captions == 4
+    assert len(texts) == 4
+    assert all(text in CAPTIONS[name] for name, text in texts)
+    assert len({text for name, text in texts if name == "c.jpg"}) == 2
+
+
+def test_swapped_captions_and_tags_come_from_another_picture(tmp_path: Path) -> None:
+    no_masks = LossConfig(mask_share=0)
+    pictures = pictures_of(tmp_path, objective="pretrain", loss=no_masks)
+    sep, seen = pictures.tokenizer.sep_id, set()
+    for epoch in range(20):
+        batch = pictures.pair_batch(epoch, [0, 1, 2, 3, 4])
+        for row in range(batch.n_captions):
+            ids = batch.pieces[row][batch.real[row]].tolist()
+            end = ids.index(sep)
+            own = int(batch.picture[row])
+            own_caption = ids[1:end] in [caption.tolist() for caption in pictures.captions[own]]
+            own_tags = ids[end + 1 :] == pictures.tags(own).tolist()
+            match = Match(int(batch.match[row]))
+            assert own_caption == (match != Match.WRONG_CAPTION)
+            assert own_tags or match == Match.WRONG_TAGS
+            seen.add(match)
+    assert seen == set(Match)
+
+
+def test_padding_is_marked_on_every_side(tmp_path: Path) -> None:
+    batch = pictures_of(tmp_path).caption_batch(0, [0, 1, 2, 3, 4])
+    for group in batch.groups:
+        assert (group.targets[~group.real] == -100).all()
+        assert (group.real.sum(1) == (group.targets != -100).sum(1)).all()
+    assert batch.prefix.tag_mask.shape == batch.prefix.tag_ids.shape
+    assert batch.prefix.region_mask.all()
+
+
+def test_every_picture_comes_once_an_epoch_in_a_fresh_order() -> None:
+    plan = BatchPlan(n_pictures=7, batch_size=3, seed=1)
+    steps = [plan.step(step) for step in range(6)]
+    assert [epoch for epoch, _ in steps] == [0, 0, 0, 1, 1, 1]
+    first = [index for _, indices in steps[:3] for index in indices]
+    second = [index for _, indices in steps[3:] for index in indices]
+    assert sorted(first) == sorted(second) == list(range(7))
+    assert first != second
+
+
+def test_processes_share_a_batch_without_overlap() -> None:
+    whole = BatchPlan(n_pictures=10, batch_size=5, seed=1).step(1)[1]
+    parts = [BatchPlan(n_pictures=10, batch_size=5, seed=1, rank=r, world_size=2).step(1)[1] for r in (0, 1)]
+    assert sorted(parts[0] + parts[1]) == sorted(whole)
+
+
+def test_batches_from_workers_are_those_of_the_training_process(tmp_path: Path) -> None:
+    batches = StepBatches(pictures_of(tmp_path, loss=SPARSE), BatchPlan(n_pictures=5, batch_size=2, seed=88))
+    here, there = batches.from_step(2, workers=0), batches.from_step(2, workers=2)
+    for _ in range(3):
+        ours, theirs = next(here), next(there)
+        assert ours.image_ids == theirs.image_ids
+        assert all(
+            torch.equal(a.pieces, b.pieces)
+            for a, b in zip(ours.groups, theirs.groups, strict=True)  # type: ignore[union-attr]
+        )

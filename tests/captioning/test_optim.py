@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from captioning.config import OptimConfig
+from captioning.optim import (
+    learning_rate_factor,
+    load_optimizer_tensors,
+    make_optimizer,
+    optimizer_tensors,
+    parameter_groups,
+)
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(3, 2)
+        self.LayerNorm = nn.LayerNorm(2)
+        self.frozen = nn.Linear(2, 2)
+        self.frozen.requires_grad_(False)
+
+
+def test_biases_and_layer_norms_do_not_decay_and_frozen_weights_are_left_out() -> None:
+    model = Small()
+    decaying, plain = parameter_groups(model, 0.05)
+    assert decaying["weight_decay"] == 0.05
+    assert plain["weight_decay"] == 0
+    assert [id(p) for p in decaying["params"]] == [id(model.dense.weight)]  # type: ignore[attr-defined]
+    assert {id(p) for p in plain["params"]} == {  # type: ignore[attr-defined]
+        id(model.dense.bias),
+        id(model.LayerNorm.weight),
+        id(model.LayerNorm.bias),
+    }
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [
+        ("linear", [0.5, 1, 0.75, 0.5, 0.25, 0]),
+        ("constant", [0.5, 1, 1, 1, 1, 1]),
+        ("cosine", [0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0]),
+    ],
+)
+def test_the_learning_rate_rises_and_falls_as_set(schedule: str, factors: list[float]) -> None:
+    config = OptimConfig(schedule=schedule, warmup_share=1 / 3)  # type: ignore[arg-type]
+    factor = learning_rate_factor(config, 6)
+    assert [factor(step) for step in range(1, 7)] == pytest.approx(factors)
+
+
+def test_an_optimizer_put_back_takes_the_same_steps() -> None:
+    torch.manual_seed(0)
+    model = Small()
+    optimizer = make_optimizer(model, OptimConfig())
+
+    def step() -> None:
+        model.LayerNorm(model.dense(torch.ones(4, 3))).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    saved = optimizer_tensors(model, optimizer)
+    step()
+    wanted = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(weights)
+    optimizer = make_optimizer(model, OptimConfig())
+    load_optimizer_tensors(model, optimizer, saved)
+    step()
+    assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())
+
+
+def test_the_state_of_another_model_is_refused() -> None:
+    model = Small()
+    with pytest.raises(ValueError, match="unknown parameters: other"):
+        load_optimizer_tensors(model, make_optimizer(model, OptimConfig()), {"other/exp_avg": torch.zeros(1)})

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import captioning.steps
+from captioning.checkpoints import read_captioner, read_info, step_folder
+from captioning.config import LossConfig, TrainConfig, ValidationConfig
+from captioning.dataset import StepBatches
+from captioning.precision import choose_precision, pick_device
+from captioning.runs import differences, plain, prepare
+from captioning.train import main, parser, train
+from captioning.trainer import Trainer, TrainingError, total_steps
+from captioning.validation import unwritable_ids
+from oscar.decoding import generate
+from tests.captioning.small_run import small_config
+
+ROOT = Path(__file__).parents[2]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing is saved, nothing cleaned up."""
+
+
+def kill_before_step(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    real = Trainer._step
+
+    def dying(self: Trainer, batches: object) -> None:
+        if self.counters.step == step:
+            raise Killed
+        real(self, batches)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "_step", dying)
+
+
+def digest(config: TrainConfig, step: int) -> dict[str, str]:
+    folder = step_folder(config.out, step)
+    names = ("model.safetensors", "training.safetensors", "config.json", "vocab.txt")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def events(config: TrainConfig) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (config.out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("objective", "masking"), [("caption", "dense"), ("caption", "sparse"), ("pretrain", "dense")]
+)
+def test_a_killed_and_resumed_run_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, objective: str, masking: str
+) -> None:
+    loss = LossConfig(masking=masking)  # type: ignore[arg-type]
+    straight = small_config(tmp_path, out="straight", objective=objective, loss=loss, save_every=2)
+    assert train(straight) is None
+    broken = replace(straight, out=tmp_path / "broken")
+    for killed_at in (3, 6):  # an epoch has 3 steps; checkpoints stand at 2, 4, 6 and 7
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_before_step(patch, killed_at)
+            train(broken)
+    train(broken)
+    assert digest(broken, 7) == digest(straight, 7)
+    assert read_info(broken.out / "last").scores == read_info(straight.out / "last").scores
+    goings_on = [e["message"] for e in events(broken) if "going on" in str(e.get("message"))]
+    assert goings_on == [f"going on from {step_folder(broken.out, step)}" for step in (2, 6)]
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path) -> None:
+    straight = small_config(tmp_path, out="straight", save_every=2)
+    train(straight)
+    wanted = digest(straight, 7)
+    os.truncate(step_folder(straight.out, 7) / "training.safetensors", 100)
+    train(straight)
+    assert digest(straight, 7) == wanted
+    told = [str(event.get("message")) for event in events(straight)]
+    damaged = [line for line in told if "damaged checkpoint passed over" in line]
+    assert len(damaged) == 1
+    assert "training.safetensors: 100 bytes" in damaged[0]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    straight = small_config(tmp_path, out="straight")
+    train(straight)
+    stopped = replace(straight, out=tmp_path / "stopped")
+    real = StepBatches.__getitem__
+
+    def interrupting(self: StepBatches, step: int) -> object:
+        if step == 4:
+            os.kill(os.getpid(), number)
+        return real(self, step)
+
+    config_file = tmp_path / "stopped.yaml"
+    config_file.write_text(json.dumps(plain(stopped)), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(StepBatches, "__getitem__", interrupting)
+        assert main(["--config", str(config_file)]) == code
+    assert read_info(stopped.out / "last").step == 5
+    assert main(["--config", str(config_file)]) == 0
+    assert digest(stopped, 7) == digest(straight, 7)
+
+
+def test_other_settings_or_data_are_refused_by_name(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    train(config)
+    with pytest.raises(ValueError, match=r"other settings: batch_size is 3, was 2; optim\.clip_norm is 2\.0"):
+        train(replace(config, batch_size=3, optim=replace(config.optim, clip_norm=2.0)))
+    other = small_config(tmp_path, captions={"a.jpg": ["一只狗。"], "b.jpg": ["两个人。"]})
+    with pytest.raises(ValueError, match="the training captions have other content"):
+        train(other)
+
+
+def test_a_finished_run_is_not_trained_further_and_overwrite_starts_anew(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    train(config)
+    wanted, log = digest(config, 7), len(events(config))
+    train(replace(config, log_every=1))
+    assert "step" not in {event["event"] for event in events(config)[log:]}
+    train(replace(config, overwrite=True))
+    assert digest(config, 7) == wanted
+    assert not any("going on" in str(event.get("message")) for event in events(config))
+
+
+def test_the_best_checkpoint_is_that_of_the_highest_cider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import captioning.validation as validation
+    from eval.metrics import evaluate
+
+    ciders = iter([0.1, 0.7, 0.3])
+
+    def scored(*args: object, **options: object) -> object:
+        scores = evaluate(*args, **options)  # type: ignore[arg-type]
+        return replace(scores, overall={**scores.overall, "cider": next(ciders)})
+
+    monkeypatch.setattr(validation, "evaluate", scored)
+    config = replace(small_config(tmp_path, steps=9), keep_last=1)
+    train(config)
+    assert read_info(config.out / "best").step == 8
+    assert read_info(config.out / "best").scores["cider"] == 0.7
+    assert read_info(config.out / "last").step == 9
+    assert len(list(config.out.glob("step-*"))) == 2
+
+
+def test_two_captions_are_learned_by_heart(tmp_path: Path) -> None:
+    captions = {"a.jpg": ["一只狗在草地上奔跑。"], "b.jpg": ["两个人骑着自行车。"]}
+    config = small_config(
+        tmp_path, steps=150, captions=captions, validation=False, dropout=0.0, learning_rate=1e-2
+    )
+    train(replace(config, log_every=10))
+    losses = [event["loss"] for event in events(config) if event["event"] == "step"]
+    assert float(losses[0]) > 1.5  # type: ignore[arg-type]
+    assert float(losses[-1]) < 0.05  # type: ignore[arg-type]
+    read = read_captioner(config.out / "last")
+    pictures = prepare(replace(config, out=tmp_path / "unused")).training
+    batch = pictures.caption_batch(0, [0, 1]).prefix
+    with torch.inference_mode():
+        prefix = read.model.bert.encode_prefix(
+            batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
+        )
+        found = generate(read.model, prefix, beam_width=2, forbidden_ids=unwritable_ids(read.tokenizer))
+    written = [read.tokenizer.decode(hypotheses[0].piece_ids) for hypotheses in found]
+    assert written == [texts[0] for texts in captions.values()]
+
+
+def test_a_loss_that_is_no_number_stops_with_step_pictures_and_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = captioning.steps.STEPS["caption"]
+
+    def poisoned(model: torch.nn.Module, batch: object, config: LossConfig, step: int) -> object:
+        losses = real(model, batch, config, step)  # type: ignore[arg-type]
+        return {**losses, "loss": losses["loss"] * float("nan")} if step == 5 else losses
+
+    monkeypatch.setitem(captioning.steps.STEPS, "caption", poisoned)  # type: ignore[arg-type]
+    config = small_config(tmp_path)
+    with pytest.raises(TrainingError, match=r"step 6: the loss is nan \(pictures \w\.jpg.*step-00000004"):
+        train(config)
+    assert read_info(config.out / "last").step == 4
+
+
+def test_pretrained_weights_start_a_captioner(tmp_path: Path) -> None:
+    pretrained = small_config(tmp_path, out="pretrained", objective="pretrain")
+    train(pretrained)
+    run = prepare(small_config(tmp_path, out="captioner", init=str(pretrained.out / "last")))
+    saved = prepare(pretrained)
+    assert run.tokenizer.pieces == saved.tokenizer.pieces
+    assert any("dropped: cls.seq_relationship" in note for note in run.notes)
+    from safetensors.torch import load_file
+
+    weights = load_file(pretrained.out / "last" / "model.safetensors")
+    for name in ("bert.img_embedding.weight", "bert.embeddings.word_embeddings.weight"):
+        assert torch.equal(run.model.state_dict()[name], weights[name])
+
+
+def test_frozen_embeddings_stay_as_they_are(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    config = replace(config, model=replace(config.model, freeze_embeddings=True))
+    name = "bert.embeddings.word_embeddings.weight"
+    before = prepare(config).model.state_dict()[name].clone()
+    train(config)
+    after = read_captioner(config.out / "last").model.state_dict()[name]
+    assert torch.equal(before, after)
+
+
+def test_patience_and_time_end_a_run(tmp_path: Path) -> None:
+    config = small_config(tmp_path, steps=100, learning_rate=1e-9)
+    patient = replace(config, validation=ValidationConfig(every=1, patience=2, pictures=2))
+    train(patient)
+    assert read_info(patient.out / "last").step < 100
+    seldom = ValidationConfig(every=1000, pictures=2)
+    timed = replace(config, out=tmp_path / "timed", steps=None, max_seconds=0.2, validation=seldom)
+    train(timed)
+    rates = [event["learning_rate"] for event in events(timed) if event["event"] == "step"]
+    assert read_info(timed.out / "last").step >= 1
+    assert all(0 <= float(rate) <= 1e-9 for rate in rates)  # type: ignore[arg-type]
+
+
+def test_a_missing_regions_file_is_answered_with_the_command_that_makes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path)
+    (tmp_path / "regions.h5").unlink()
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    message = capsys.readouterr().err
+    assert "regions.h5 not found" in message
+    assert "python -m features.extract --images DIR --out" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optim: {learning_rat: 1}", "learning_rat"),
+        ("loss: {mask_share: 2}", "mask_share must lie between 0 and 1, got 2.0"),
+        ("steps: null", "a run needs an end"),
+    ],
+)
+def test_wrong_settings_are_usage_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(tmp_path / "c.yaml")])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def settings(name: str) -> TrainConfig:
+    command = parser()
+    values = vars(command.instantiate(command.parse_args(["--config", str(ROOT / "configs" / name)])))
+    return TrainConfig(**{key: value for key, value in values.items() if key != "config"})
+
+
+def test_a_run_without_arguments_is_the_mini_configuration() -> None:
+    assert settings("mini.yaml") == TrainConfig()
+
+
+def test_the_aic_icc_configuration_is_the_published_recipe() -> None:
+    config = settings("aic_icc.yaml")
+    assert (config.optim.learning_rate, config.epochs, config.loss.label_smoothing) == (3e-5, 60, 0.1)
+    assert (config.loss.drop_worst, config.loss.drop_worst_after) == (0.2, 20000)
+    assert config.model.tie_embeddings
+    assert config.model.freeze_embeddings
+    assert config.batch_size * config.data.captions_per_picture == 1025
+
+
+def test_every_configuration_opens_with_its_command() -> None:
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        head = path.read_text(encoding="utf-8").split("\nobjective:")[0]
+        if "captioning.train" in head:
+            assert f"captioning.train --config configs/{path.name}" in head
+
+
+def test_the_shortest_limit_ends_a_run(tmp_path: Path) -> None:
+    config = small_config(tmp_path, steps=7)
+    assert total_steps(config, 3) == 7
+    assert total_steps(replace(config, epochs=1.5), 3) == 5
+    assert total_steps(replace(config, steps=None, max_seconds=1), 3) is None
+
+
+def test_differing_keys_are_dotted() -> None:
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}, "d": 4}) == [
+        ("a.c", 2, 3),
+        ("d", None, 4),
+    ]
+
+
+def test_the_precision_is_chosen_by_measurement_and_said() -> None:
+    choice = choose_precision("auto", torch.device("cpu"))
+    assert choice.name in ("fp32", "bf16")
+    assert choice.reason.startswith("measured: bf16 is ")
+    assert choose_precision("fp32", torch.device("cpu")).reason == "as set"
+
+
+def test_a_device_that_is_not_here_is_answered_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match="device 'tpu' is not available here; choose from auto, .*cpu"):
+        pick_device("tpu")

@@ -1,0 +1,163 @@
+"""Equality with the original Oscar code, on outputs recorded from it.
+
+The folder GOLDEN_DIR (default: tests/golden) holds one folder a case; every size is read from the case.
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from oscar.configuration import OscarConfig
+from oscar.conversion import load_initial_weights
+from oscar.modeling import OscarForCaptioning, OscarForPreTraining
+from oscar.objectives import contrast_loss, masked_token_loss
+
+GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parents[1] / "golden"))
+CAPTION_CASES = sorted(path.parent.name for path in GOLDEN.glob("caption_*/train_outputs.safetensors"))
+PRETRAIN_CASES = sorted(path.parent.name for path in GOLDEN.glob("pretrain_*/outputs.safetensors"))
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return loaded
+
+
+def make_config(case: str, **changes: Any) -> OscarConfig:
+    """The original's config.json in our words."""
+    theirs = read_json(GOLDEN / case / "config.json")
+    same = set(theirs) & set(OscarConfig(hidden_size=12).to_dict()) - {
+        "use_img_layernorm",
+        "num_contrast_classes",
+    }
+    return OscarConfig(
+        **{name: theirs[name] for name in same},
+        use_img_layernorm=bool(theirs.get("use_img_layernorm", 0)),
+        **changes,
+    )
+
+
+@cache
+def captioner(case: str) -> OscarForCaptioning:
+    meta, theirs = read_json(GOLDEN / case / "meta.json"), read_json(GOLDEN / case / "config.json")
+    config = make_config(
+        case,
+        tie_word_embeddings=bool(theirs.get("tie_weights", False)),
+        max_caption_pieces=meta["max_seq_a_length"],
+        **{f"{name}_token_id": token_id for name, token_id in meta["token_ids"].items()},
+    )
+    model = OscarForCaptioning(config).eval()
+    assert not load_initial_weights(model, GOLDEN / case).new
+    return model
+
+
+def tensors(case: str, name: str) -> dict[str, Tensor]:
+    return load_file(GOLDEN / case / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize("mask", ["2d", "3d"])
+@pytest.mark.parametrize("case", CAPTION_CASES)
+@torch.no_grad()
+def test_captioning_states_logits_and_losses_are_the_originals(case: str, mask: str) -> None:
+    model, given, wanted = captioner(case), tensors(case, "train_inputs"), tensors(case, "train_outputs")
+    hidden = model.bert(
+        given["input_ids"],
+        given["img_feats"],
+        given[f"attention_mask_{mask}"],
+        given["token_type_ids"],
+    )
+    valid = wanted["valid_rows_3d"].bool() if mask == "3d" else torch.ones(hidden.shape[:2]).bool()
+    torch.testing.assert_close(hidden[valid], wanted[f"hidden_last_{mask}"][valid], **TOLERANCE)
+    torch.testing.assert_close(model.bert.pooled(hidden), wanted[f"pooled_{mask}"], **TOLERANCE)
+    if f"masked_logits_{mask}" not in wanted:  # large vocabularies: recorded for one mask alone
+        return
+    logits = model(
+        given["input_ids"],
+        given["img_feats"],
+        given[f"attention_mask_{mask}"],
+        given["token_type_ids"],
+        rows=given["masked_pos"].bool(),
+    )
+    torch.testing.assert_close(logits, wanted[f"masked_logits_{mask}"], **TOLERANCE)
+    targets = given["masked_ids"][given["masked_ids"] != 0]
+    for name, loss in read_json(GOLDEN / case / "meta.json")["losses"].items():
+        of_mask, smoothing, *rest = name.split("_")
+        if of_mask == mask and len(rest) == 1:
+            got = masked_token_loss(logits, targets, float(smoothing[2:]), float(rest[0][2:]))
+            assert got.item() == pytest.approx(loss, rel=1e-5), name
+
+
+@pytest.mark.parametrize("case", CAPTION_CASES)
+@torch.no_grad()
+def test_captions_before_a_prefix_are_in_the_originals_states(case: str) -> None:
+    model, given, wanted = captioner(case), tensors(case, "train_inputs"), tensors(case, "train_outputs")
+    text, slots = given["input_ids"].shape[1], model.config.max_caption_pieces
+    real = given["attention_mask_2d"].bool()
+    prefix = model.bert.encode_prefix(
+        given["input_ids"][:, slots:], real[:, slots:text], given["img_feats"], real[:, text:]
+    )
+    hidden = model.bert.read_prefix(
+        prefix,
+        given["input_ids"][:, :slots],
+        torch.arange(slots)[None],
+        torch.ones(1, slots, slots, dtype=torch.bool).tril(),
+    )
+    valid = wanted["valid_rows_3d"][:, :slots].bool()
+    torch.testing.assert_close(hidden[valid], wanted["hidden_last_3d"][:, :slots][valid], **TOLERANCE)
+
+
+@pytest.mark.parametrize("case", CAPTION_CASES)
+@torch.no_grad()
+def test_logits_of_a_step_of_greedy_decoding_are_the_originals(case: str) -> None:
+    model, steps = captioner(case), tensors(case, "greedy_steps")
+    features = tensors(case, "train_inputs")["img_feats"]
+    recorded = [key.removesuffix("_next_logits") for key in steps if key.endswith("_next_logits")]
+    recorded = [name for name in recorded if f"{name}_input_ids" in steps]
+    assert recorded
+    for name in recorded:
+        hidden = model.bert(
+            steps[f"{name}_input_ids"],
+            features,
+            steps[f"{name}_attention_mask"],
+            steps[f"{name}_token_type_ids"],
+            steps[f"{name}_position_ids"],
+        )
+        masked = int(name.removeprefix("step")) + 1
+        logits = model.word_logits(hidden[:, masked])
+        torch.testing.assert_close(logits, steps[f"{name}_next_logits"], **TOLERANCE)
+
+
+@pytest.mark.parametrize("case", PRETRAIN_CASES)
+@torch.no_grad()
+def test_pre_training_states_logits_and_losses_are_the_originals(case: str) -> None:
+    given, wanted = tensors(case, "inputs"), tensors(case, "outputs")
+    meta = read_json(GOLDEN / case / "meta.json")
+    ids = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}  # the forward uses the first alone
+    config = make_config(
+        case,
+        num_contrast_classes=meta["num_classes"],
+        max_caption_pieces=meta["max_seq_length"],
+        **{f"{name}_token_id": token_id for name, token_id in ids.items()},
+    )
+    model = OscarForPreTraining(config).eval()
+    assert not load_initial_weights(model, GOLDEN / case).new
+    text = given["input_ids"].shape[1]
+    labels = given["masked_lm_labels"][:, :text]
+    inputs = (given["input_ids"], given["img_feats"], given["attention_mask"], given["token_type_ids"])
+    hidden = model.bert(*inputs)
+    real = given["attention_mask"].bool()
+    torch.testing.assert_close(hidden[real], wanted["hidden_last"][real], **TOLERANCE)
+    output = model(*inputs, rows=labels != -1)
+    torch.testing.assert_close(output.word_logits, wanted["masked_prediction_scores"], **TOLERANCE)
+    torch.testing.assert_close(output.match_logits, wanted["seq_relationship_score"], **TOLERANCE)
+    words = masked_token_loss(output.word_logits, labels[labels != -1])
+    match = contrast_loss(output.match_logits, given["next_sentence_label"])
+    assert words.item() == pytest.approx(meta["masked_lm_loss"], rel=1e-5)
+    assert match.item() == pytest.approx(meta["next_sentence_loss"], rel=1e-5)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.data import PICTURE_SIDE, Collection, jpeg, region_names
 from app.settings import AppConfig
@@ -100,8 +100,9 @@ class LiveCaptioner:
             paths = [collection.path(image_id) for image_id in wanted]
             results = captioner.caption_many(paths, **_n_best(captioner))
             for image_id, result in zip(wanted, results, strict=True):
-                usable = not isinstance(result, CaptionFailure)
-                self._made[image_id] = _made(captioner, result) if usable else None
+                self._made[image_id] = (
+                    None if isinstance(result, CaptionFailure) else _made(captioner, result)
+                )
             found = {image_id: self._made[image_id] for image_id in image_ids}
             while len(self._made) > _CAPTIONS_KEPT:
                 self._made.popitem(last=False)
@@ -134,7 +135,7 @@ def live_captioner(config: AppConfig) -> LiveCaptioner:
     return LiveCaptioner(config)
 
 
-def _n_best(captioner: Captioner) -> dict[str, int]:
+def _n_best(captioner: Captioner) -> dict[str, Any]:
     return {"n_best": min(N_BEST, captioner.info.decode.beam_width)}
 
 

@@ -39,7 +39,9 @@ def measure(keep: bool) -> float:
 
 def main() -> None:
     """Alternate both, print and write the comparison."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path)
     parser.add_argument("--one", choices=("keep", "default"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -108,7 +108,8 @@ class Captioner:
         self.info = checkpoint.info
         self.tokenizer = checkpoint.tokenizer
         self.device = pick_device(device)
-        self.model = checkpoint.model.to(self.device)
+        self.model = checkpoint.model
+        self.model.to(self.device)  # type: ignore[arg-type]  # transformers' wrapper loses the self
         self.lexicon = _load_lexicon(checkpoint, name)
         self._weights = weights
         self._extractor: RegionExtractor | None = None

@@ -172,12 +172,14 @@ def check_accelerator() -> list[Check]:
     """What ``--device auto`` takes, and the precision that is fastest there."""
     import torch
 
-    from captioning.precision import choose_precision
+    from captioning.precision import choose_precision, pick_device
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = pick_device("auto")
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory / 2**30
         found = f"{torch.cuda.get_device_name(device)}, {memory:.0f} GB"
+    elif device.type == "mps":
+        found = "the GPU of this Mac"
     else:
         found = f"none; the processor with {torch.get_num_threads()} threads"
     precision = choose_precision("auto", device)

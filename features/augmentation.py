@@ -41,7 +41,7 @@ class TrainingPictures(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:  # type: ignore[override]
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
         epoch, index = key
         rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch * 2**32 + index]))
         picture = self.pictures[index]

@@ -243,7 +243,7 @@ def load_imagenet_weights(path: Path | None) -> dict[str, Tensor]:
     ours = timm.create_model("tf_efficientnet_lite0", pretrained=False).state_dict()
     if [v.shape for v in theirs.values()] != [v.shape for v in ours.values()]:
         raise ValueError(
-            f"{path}: not EfficientNet-Lite0 weights ({len(theirs)} tensors; wanted {len(ours)} of its shapes)"
+            f"{path}: not EfficientNet-Lite0 weights: {len(theirs)} tensors, wanted {len(ours)} of its shapes"
         )
     return dict(zip(ours, theirs.values(), strict=True))
 

@@ -166,7 +166,7 @@ class _Search:
         n_candidates = min(2 * self.rules.beam_width, totals[0].numel())
         top, flat = totals.flatten(1).topk(n_candidates)  # (B, candidates), best first
         beam, piece = flat // totals.shape[2], flat % totals.shape[2]
-        ends = piece == self.config.sep_token_id
+        ends = piece.eq(cast(int, self.config.sep_token_id))
         live_before = (~ends).cumsum(1) - (~ends).long()
         filed = ends & (live_before < self.rules.beam_width) & top.isfinite()
         for row, column in filed.nonzero().tolist():

@@ -10,6 +10,7 @@ S own positions read by a stream (earlier ones and its T), N heads, d = D / N.
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -215,16 +216,21 @@ class OscarEncoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(OscarLayer(config) for _ in range(config.num_hidden_layers))
 
+    @property
+    def layers(self) -> list[OscarLayer]:
+        """The layers, bottom first."""
+        return cast(list[OscarLayer], list(self.layer))
+
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, D) and an additive mask that broadcasts to (B, N, L, L) -> (B, L, D)."""
-        for layer in self.layer:
+        for layer in self.layers:
             hidden = layer(hidden, mask)
         return hidden
 
     def keys_values(self, hidden: Tensor, mask: Tensor) -> list[KeysValues]:
         """What every layer shows of a sequence that reads itself; the last layer computes nothing else."""
         shown = []
-        for layer in self.layer:
+        for layer in self.layers:
             shown.append(layer.attention.self.keys_values(hidden))
             if len(shown) < len(self.layer):
                 hidden = layer(hidden, mask)

@@ -71,7 +71,7 @@ class OscarModel(OscarPreTrainedModel):
         """The table of word vectors, shared by captions, tags and (if tied) the word head."""
         return self.embeddings.word_embeddings
 
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
+    def set_input_embeddings(self, value: nn.Embedding) -> None:  # type: ignore[override]
         """Replace the table of word vectors."""
         self.embeddings.word_embeddings = value
 
@@ -206,7 +206,7 @@ class OscarModel(OscarPreTrainedModel):
         prefix_mask = additive_mask(prefix.mask, hidden.dtype)[:, None, None]
         n_layers = len(prefix.layers)
         present = []
-        for i, layer in enumerate(self.encoder.layer):
+        for i, layer in enumerate(self.encoder.layers):
             hidden, own = layer.read(
                 hidden,
                 prefix.layers[i],
@@ -254,7 +254,7 @@ def _side_by_side(picture: Tensor, n_pictures: int) -> bool:
 class _WithWordHead(OscarPreTrainedModel):
     """What both models with a word head share."""
 
-    _tied_weights_keys = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}  # noqa: RUF012
+    _tied_weights_keys = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
 
     def __init__(self, config: OscarConfig, match: bool) -> None:
         super().__init__(config)

@@ -25,7 +25,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -33,7 +33,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, boxes as box_ops, roi_align
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, roi_align
+from torchvision.ops import boxes as box_ops
 
 from features.backends.base import Backend, Detections, file_sha256
 from features.regions import MINI, Selection, select_regions
@@ -41,8 +42,8 @@ from features.regions import MINI, Selection, select_regions
 __all__ = ["VOC_CLASSES", "MiniBackend", "MiniDetector", "SquashPreprocessor", "load_trunk"]
 
 VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 """PASCAL VOC 2007, in its own order and spelling."""
 
@@ -66,6 +67,7 @@ class SquashPreprocessor:
     size: int = INPUT_SIZE
 
     def __call__(self, image: Image.Image) -> Tensor:
+        """Squash and scale one picture."""
         squashed = image.resize((self.size, self.size), Image.Resampling.BILINEAR)
         return normalise(torch.from_numpy(np.asarray(squashed).copy()))
 
@@ -81,13 +83,21 @@ def fold_batch_norm(module: nn.Module) -> None:
     Statistics stay ImageNet's anyway (eight pictures a batch cannot better them), and a folded
     convolution is one pass over memory where there were three. The folded biases are not trained.
     """
-    previous: tuple[str, nn.Module] | None = None
+    before: tuple[str, nn.Module] | None = None
     for name, child in module.named_children():
-        if isinstance(child, BatchNormAct2d) and previous is not None:
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
+        if isinstance(child, BatchNormAct2d) and before is not None and isinstance(before[1], nn.Conv2d):
+            setattr(module, before[0], fuse_conv_bn_eval(before[1], child))
             setattr(module, name, child.act)
         fold_batch_norm(child)
-        previous = (name, child)
+        before = (name, child)
+
+
+def trunk_parts(trunk: nn.Module) -> tuple[nn.Sequential, list[nn.Module], nn.Sequential]:
+    """Of a folded trunk: stem and blocks 0-2; blocks 3-6; the head that makes 1,280 channels."""
+    part = dict(trunk.named_children())
+    blocks = list(part["blocks"].children())
+    shared = nn.Sequential(part["conv_stem"], part["bn1"], *blocks[:_SHARED_BLOCKS])
+    return shared, blocks[_SHARED_BLOCKS:], nn.Sequential(part["conv_head"], part["bn2"])
 
 
 class MiniDetector(nn.Module):
@@ -97,10 +107,9 @@ class MiniDetector(nn.Module):
         super().__init__()
         trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
         fold_batch_norm(trunk.eval())
-        blocks = list(trunk.blocks)
-        self.shared = nn.Sequential(trunk.conv_stem, trunk.bn1, *blocks[:_SHARED_BLOCKS])
-        self.appearance = nn.Sequential(*blocks[_SHARED_BLOCKS:], trunk.conv_head, trunk.bn2)
-        self.detection = copy.deepcopy(nn.ModuleList(blocks[_SHARED_BLOCKS:]))
+        self.shared, late, head = trunk_parts(trunk)
+        self.appearance = nn.Sequential(*late, *head)
+        self.detection = copy.deepcopy(nn.ModuleList(late))
         self.pyramid = FeaturePyramidNetwork([40, 112, 320], _PYRAMID_WIDTH)
         sizes = ((24, 44), (72, 110), (160, 250))  # of 320 pixels, for strides 8, 16, 32
         anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * 3)
@@ -202,12 +211,10 @@ def load_trunk(detector: MiniDetector, state: dict[str, Tensor]) -> None:
     trunk = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     trunk.load_state_dict(state)
     fold_batch_norm(trunk.eval())
-    blocks = list(trunk.blocks)
-    shared = nn.Sequential(trunk.conv_stem, trunk.bn1, *blocks[:_SHARED_BLOCKS])
-    late = nn.Sequential(*blocks[_SHARED_BLOCKS:], trunk.conv_head, trunk.bn2)
+    shared, late, head = trunk_parts(trunk)
     detector.shared.load_state_dict(shared.state_dict())
-    detector.appearance.load_state_dict(late.state_dict())
-    detector.detection.load_state_dict(nn.ModuleList(blocks[_SHARED_BLOCKS:]).state_dict())
+    detector.appearance.load_state_dict(nn.Sequential(*late, *head).state_dict())
+    detector.detection.load_state_dict(nn.ModuleList(late).state_dict())
 
 
 def bundled_weights() -> Path:

@@ -243,9 +243,21 @@ def export_captioner(source: Path, target: Path, *, scores: Mapping[str, float],
         half: store the weights in fp16; they are computed with in fp32 all the same.
     """
     read = read_captioner(source)
-    info = dataclasses.replace(read.info, scores=dict(scores))
+    training = _without_folders(read.info.training)
+    info = dataclasses.replace(read.info, scores=dict(scores), training=training)
     model = read.model.half() if half else read.model
     write_checkpoint(target, model=model, tokenizer=read.tokenizer, info=info)
+
+
+def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings whose paths are cut to their last name: a shared file says nothing of its maker's folders."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: cut(inner) for name, inner in value.items()}
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+    return {name: cut(value) for name, value in settings.items()}
 
 
 def step_folder(run: Path, step: int) -> Path:

@@ -26,7 +26,11 @@ EXIT_SIGNAL = 128
 def parser() -> ArgumentParser:
     """Flags, YAML and help from the dataclasses of ``captioning.config``."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    made = ArgumentParser(prog="captioning.train", description=__doc__)
+    made = ArgumentParser(
+        prog="python -m captioning.train",
+        usage="%(prog)s [--config FILE] [--SETTING VALUE ...]",  # 60 settings would bury an error message
+        description=__doc__,
+    )
     made.add_argument("--config", action="config", help="YAML file with any of the settings below")
     made.add_class_arguments(TrainConfig, nested_key=None)
     return made

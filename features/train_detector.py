@@ -250,7 +250,8 @@ def load_imagenet_weights(path: Path | None) -> dict[str, Tensor]:
 
 def export_weights(model: MiniDetector, path: Path) -> None:
     """Write the released form: fp16 safetensors."""
-    save_file({k: v.half().contiguous() for k, v in model.state_dict().items()}, path)
+    state = {k: v.half().contiguous() for k, v in model.state_dict().items()}
+    save_file(state, path, metadata={"format": "tushuo mini detector"})
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from captioning.checkpoints import (
     read_training_state,
     step_folder,
     verify_checkpoint,
+    write_checkpoint,
 )
 from tests.captioning.small_captioner import write_small_checkpoint
 
@@ -163,3 +165,16 @@ def test_an_unknown_field_of_the_info_is_named(whole: Path, tmp_path: Path) -> N
     (folder / "tushuo.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(CheckpointError, match="max_reigons"):
         read_info(folder)
+
+
+def test_a_shared_captioner_names_files_and_no_folders_of_its_maker(whole: Path, tmp_path: Path) -> None:
+    read = read_captioner(whole)
+    told = {"objective": "caption", "seed": 88, "data": {"regions": "/home/someone/regions.h5"}}
+    info = dataclasses.replace(read.info, training=told)
+    write_checkpoint(tmp_path / "run", model=read.model, tokenizer=read.tokenizer, info=info)
+
+    export_captioner(tmp_path / "run", tmp_path / "shared", scores={"cider": 0.5})
+
+    shared = read_info(tmp_path / "shared")
+    assert shared.training == {"objective": "caption", "seed": 88, "data": {"regions": "regions.h5"}}
+    assert shared.scores == {"cider": 0.5}

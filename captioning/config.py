@@ -202,7 +202,7 @@ class DecodeConfig:
 class ValidationConfig:
     """When and how the model is scored while it trains."""
 
-    every: int | None = 100
+    every: int | None = 50
     """Steps between two validations; once an epoch if empty. The end of a run always validates."""
     pictures: int | None = None
     """Only the first so many validation pictures; all if empty."""
@@ -237,7 +237,7 @@ class TrainConfig:
     """Decides the initial weights, every draw of data and every dropout."""
     epochs: float | None = None
     """Stop after so many passes over the pictures."""
-    steps: int | None = 200
+    steps: int | None = 100
     """Stop after so many optimizer steps."""
     max_seconds: float | None = None
     """Stop after so much time in training steps (validation and saving not counted); the learning rate then

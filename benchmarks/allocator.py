@@ -1,6 +1,6 @@
 """What `features.allocator.keep_freed_memory` is worth: the mini detector with and without, in turn.
 
-    python benchmarks/allocator.py --out benchmarks/results/allocator.json
+    python -m benchmarks.allocator --out benchmarks/results/allocator.json
 
 Each measurement is a process of its own (the setting holds for a process); the ratio of their minima counts.
 """
@@ -51,7 +51,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"default": [], "keep": []}
     for _ in range(ROUNDS):
         for setting, found in seconds.items():
-            command = [sys.executable, __file__, "--one", setting]
+            command = [sys.executable, "-m", "benchmarks.allocator", "--one", setting]
             found.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     best = {setting: min(found) for setting, found in seconds.items()}
     result = {

@@ -2,7 +2,7 @@
 
     python -m features.extract --images originals --backend mini --out originals.h5
     python -m features.extract --images copies --backend mini --out copies.h5
-    python benchmarks/two_copies.py originals.h5 copies.h5 --out benchmarks/results/two_copies.json
+    python -m benchmarks.two_copies originals.h5 copies.h5 --out benchmarks/results/two_copies.json
 
 Boxes are compared in shares of the picture, so that a squashed copy and its original agree where they see
 the same.

@@ -8,7 +8,6 @@ Each measurement is a process of its own (the setting holds for a process); the 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import subprocess
 import sys
@@ -16,6 +15,8 @@ import time
 from pathlib import Path
 
 import torch
+
+from benchmarks.results import tell
 
 BATCH, REPEATS, ROUNDS = 16, 5, 3
 
@@ -62,11 +63,7 @@ def main() -> None:
         "pictures_per_second": {setting: round(BATCH / s, 2) for setting, s in best.items()},
         "speed_up": round(best["default"] / best["keep"], 3),
     }
-    text = json.dumps(result, indent=1) + "\n"
-    print(text, end="")
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+    tell(result, arguments.out)
 
 
 if __name__ == "__main__":

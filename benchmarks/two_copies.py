@@ -11,13 +11,13 @@ the same.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
 from torchvision.ops import box_iou
 
+from benchmarks.results import tell
 from features.store import Regions, RegionStore
 
 SURE = 0.3  # score from which a region is expected again
@@ -73,11 +73,7 @@ def main() -> None:
         f"found_again_same_class_iou_{OVERLAP}": round(float(np.isfinite(regions).mean()), 4),
         "cosine_of_region_vectors_median": round(float(np.nanmedian(regions)), 4),
     }
-    text = json.dumps(result, indent=1) + "\n"
-    print(text, end="")
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+    tell(result, arguments.out)
 
 
 if __name__ == "__main__":

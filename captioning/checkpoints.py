@@ -249,15 +249,11 @@ def export_captioner(source: Path, target: Path, *, scores: Mapping[str, float],
     write_checkpoint(target, model=model, tokenizer=read.tokenizer, info=info)
 
 
-def _without_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _without_folders(settings: Any) -> Any:
     """Settings whose paths are cut to their last name: a shared file says nothing of its maker's folders."""
-
-    def cut(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: cut(inner) for name, inner in value.items()}
-        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
-
-    return {name: cut(value) for name, value in settings.items()}
+    if isinstance(settings, Mapping):
+        return {name: _without_folders(value) for name, value in settings.items()}
+    return Path(settings).name if isinstance(settings, str) and Path(settings).is_absolute() else settings
 
 
 def step_folder(run: Path, step: int) -> Path:

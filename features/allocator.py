@@ -1,8 +1,8 @@
 """Let the C library keep the memory of freed tensors.
 
 glibc gives every freed block above 32 MiB (less at first) back to the kernel, and the next batch's feature
-maps fault each page in again. On two cores the mini detector
-spends a tenth to a third of its time so (benchmarks/allocator.py).
+maps fault each page in again. On two cores the mini detector spends a tenth to a third of its time so
+(benchmarks/allocator.py).
 """
 
 from __future__ import annotations

@@ -65,3 +65,40 @@ def contrast_loss(match_logits: Tensor, labels: Tensor) -> Tensor:
         A scalar, the mean over the batch.
     """
     return functional.cross_entropy(match_logits, labels)
+
+
+def self_critical_loss(log_probs: Tensor, rewards: Tensor, baseline: Tensor | None = None) -> Tensor:
+    """Raise the probability of sampled captions that score above a baseline, lower the others'.
+
+    Self-critical sequence training (arXiv:1612.00563), as the original: -mean(log_prob * (reward - baseline)).
+    The baseline is what the picture's greedy caption scores or, where none is given, the mean of the picture's
+    other samples (arXiv:2003.09971), which needs no greedy search and varies less.
+
+    Args:
+        log_probs: (B, S) of S samples a picture, each the mean over its pieces and [SEP].
+        rewards: (B, S), such as CIDEr-D; no gradient reaches them.
+        baseline: (B,) rewards of the greedy captions, or None.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: shapes that differ, or no other sample to compare with.
+    """
+    if log_probs.ndim != 2 or log_probs.shape != rewards.shape:
+        raise ValueError(
+            f"log_probs {tuple(log_probs.shape)} and rewards {tuple(rewards.shape)} must both be "
+            f"(pictures, samples)"
+        )
+    pictures, samples = rewards.shape
+    if baseline is None:
+        if samples < 2:
+            raise ValueError("the mean of the other samples needs 2 samples a picture or more, got 1")
+        compared = (rewards.sum(dim=1, keepdim=True) - rewards) / (samples - 1)
+    elif baseline.shape == (pictures,):
+        compared = baseline[:, None]
+    else:
+        raise ValueError(
+            f"baseline {tuple(baseline.shape)} must hold one reward for each of {pictures} pictures"
+        )
+    return -(log_probs * (rewards - compared).detach()).mean()

@@ -17,17 +17,17 @@ from torch import Tensor
 from oscar.configuration import OscarConfig
 from oscar.conversion import load_initial_weights
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
-from oscar.objectives import contrast_loss, masked_token_loss
+from oscar.objectives import contrast_loss, masked_token_loss, self_critical_loss
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parents[1] / "golden"))
 CAPTION_CASES = sorted(path.parent.name for path in GOLDEN.glob("caption_*/train_outputs.safetensors"))
 PRETRAIN_CASES = sorted(path.parent.name for path in GOLDEN.glob("pretrain_*/outputs.safetensors"))
+SCST_CASES = sorted(path.parent.name for path in GOLDEN.glob("scst*/scst.json"))
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return loaded
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def make_config(case: str, **changes: Any) -> OscarConfig:
@@ -161,3 +161,22 @@ def test_pre_training_states_logits_and_losses_are_the_originals(case: str) -> N
     match = contrast_loss(output.match_logits, given["next_sentence_label"])
     assert words.item() == pytest.approx(meta["masked_lm_loss"], rel=1e-5)
     assert match.item() == pytest.approx(meta["next_sentence_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("case", SCST_CASES)
+def test_self_critical_losses_of_given_scores_are_the_originals(case: str) -> None:
+    recorded = [run for run in read_json(GOLDEN / case / "scst.json") if run["kind"] == "given_scores"]
+    assert recorded
+    for number, run in enumerate(recorded):
+        shape = run["batch"], run["samples_per_image"]
+        log_probs = torch.tensor(run["sample_logprobs"]).reshape(shape).requires_grad_()
+        rewards = torch.tensor(run["sample_scores"], dtype=torch.float64).reshape(shape)
+        greedy = run["baseline"] == "greedy"
+        baseline = torch.tensor(run["greedy_scores"], dtype=torch.float64) if greedy else None
+        loss = self_critical_loss(log_probs, rewards, baseline)
+        loss.backward()
+        assert loss.item() == pytest.approx(run["loss"], rel=1e-5), number
+        assert log_probs.grad is not None
+        wanted = torch.tensor(run["grad_wrt_logprobs"]).reshape(shape)
+        torch.testing.assert_close(log_probs.grad, wanted, rtol=1e-5, atol=1e-7)
+        assert rewards.mean().item() == pytest.approx(run["get_score"], rel=1e-5), number

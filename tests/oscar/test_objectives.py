@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from oscar.objectives import contrast_loss, masked_token_loss
+from oscar.objectives import contrast_loss, masked_token_loss, self_critical_loss
 
 # Two pieces of a vocabulary of four: the gold ones have probability 1/2 and 1/8.
 PROBABILITIES = torch.tensor([[1 / 2, 1 / 4, 1 / 8, 1 / 8], [1 / 2, 1 / 4, 1 / 8, 1 / 8]])
@@ -68,3 +68,39 @@ def test_contrast_is_the_mean_cross_entropy_of_two_or_three_classes() -> None:
     assert contrast_loss(three, torch.tensor([0, 2])).item() == pytest.approx(1.5 * math.log(2))
     two = torch.tensor([[0.0, 0.0]])
     assert contrast_loss(two, torch.tensor([1])).item() == pytest.approx(math.log(2))
+
+
+# Two pictures, three samples of each.
+SAMPLED = torch.tensor([[-1.0, -2.0, -3.0], [-0.5, -0.5, -1.0]])
+REWARDS = torch.tensor([[0.6, 0.9, 0.0], [1.0, 1.0, 1.0]])
+
+
+def test_samples_above_the_greedy_caption_are_made_likelier_and_those_below_less() -> None:
+    log_probs = SAMPLED.clone().requires_grad_()
+    loss = self_critical_loss(log_probs, REWARDS, baseline=torch.tensor([0.5, 1.0]))
+    loss.backward()
+    # advantages 0.1, 0.4, -0.5 and 0, 0, 0: -(-0.1 - 0.8 + 1.5) / 6
+    assert loss.item() == pytest.approx(-0.1)
+    assert log_probs.grad is not None
+    wanted = torch.tensor([[-0.1, -0.4, 0.5], [0, 0, 0]]) / 6
+    torch.testing.assert_close(log_probs.grad, wanted)
+
+
+def test_without_a_greedy_caption_a_sample_is_compared_with_the_mean_of_the_others() -> None:
+    # the others' means 0.45, 0.3, 0.75: advantages 0.15, 0.6, -0.75; -(-0.15 - 1.2 + 2.25) / 6
+    assert self_critical_loss(SAMPLED, REWARDS).item() == pytest.approx(-0.15)
+
+
+def test_no_gradient_reaches_the_rewards() -> None:
+    rewards, log_probs = REWARDS.clone().requires_grad_(), SAMPLED.clone().requires_grad_()
+    self_critical_loss(log_probs, rewards).backward()
+    assert rewards.grad is None
+
+
+def test_rewards_that_cannot_be_compared_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"log_probs \(2, 3\) and rewards \(2, 2\) must both be"):
+        self_critical_loss(SAMPLED, REWARDS[:, :2])
+    with pytest.raises(ValueError, match="needs 2 samples a picture or more, got 1"):
+        self_critical_loss(SAMPLED[:, :1], REWARDS[:, :1])
+    with pytest.raises(ValueError, match=r"baseline \(3,\) must hold one reward for each of 2 pictures"):
+        self_critical_loss(SAMPLED, REWARDS, baseline=torch.zeros(3))

@@ -1,9 +1,4 @@
-"""Greedy and beam search over a prefix that was encoded once a picture.
-
-A step feeds every hypothesis two pieces, its last word and a [MASK], which attend to the cached keys and
-values of the earlier words and, without a copy for each beam, to the picture's tags and regions. The word
-logits at the [MASK] are those of the full sequence [caption so far, MASK, tags, regions] (arXiv:2004.06165).
-"""
+"""Greedy and beam search over the caption streams of pictures that were encoded once."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,8 +8,8 @@ import torch
 from torch import Tensor
 
 from oscar.configuration import OscarConfig
-from oscar.encoder import MASKED, KeysValues
-from oscar.modeling import CAPTION_SEGMENT, OscarForCaptioning, Prefix
+from oscar.modeling import OscarForCaptioning, Prefix
+from oscar.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,6 @@ class _Search:
     """The living hypotheses of the pictures that are not done: B pictures, W beams, n pieces so far."""
 
     def __init__(self, model: OscarForCaptioning, prefix: Prefix, rules: _Rules) -> None:
-        self.model = model
         self.config = cast(OscarConfig, model.config)
         self.rules = rules
         self.device = prefix.mask.device
@@ -149,16 +143,8 @@ class _Search:
         """Of every picture, best first."""
         self.live = list(range(len(prefix)))
         """The places in `found` of the pictures that are not done; the rows of what follows."""
-        self.prefix = prefix
-        start = self.config.cls_token_id
-        self.words = torch.full((len(prefix), 1, 1), start, device=self.device)  # (B, W, 1 + n), [CLS] first
+        self.streams = Streams(model, prefix)
         self.sums = torch.zeros(len(prefix), 1, device=self.device)  # (B, W), -inf: a dead beam
-        self.past: tuple[KeysValues, ...] | None = None  # of [CLS] and the words but the last, (B * W, ...)
-
-    @property
-    def n_pieces(self) -> int:
-        """Pieces of every living hypothesis."""
-        return self.words.shape[2] - 1
 
     def step(self) -> None:
         """Look one piece ahead: file what ends, keep the best of the rest, drop pictures that are done."""
@@ -171,7 +157,7 @@ class _Search:
         filed = ends & (live_before < self.rules.beam_width) & top.isfinite()
         for row, column in filed.nonzero().tolist():
             self._file(row, int(beam[row, column]), float(top[row, column]), finished=True)
-        if self.n_pieces == self.rules.max_pieces:
+        if self.streams.n_pieces == self.rules.max_pieces:
             self._file_unfinished(beam.masked_fill(~filed, -1))
             self.live = []
         else:
@@ -179,33 +165,21 @@ class _Search:
 
     def _allowed_log_probs(self) -> Tensor:
         """(B, W, V) log-probabilities of the next piece, -inf where the rules forbid it."""
-        logits = self._next_logits()
+        logits = self.streams.next_logits()
         wide = torch.promote_types(logits.dtype, torch.float32)
         log_probs = torch.log_softmax(logits, dim=-1, dtype=wide)
-        log_probs[:, self.forbidden] = -torch.inf
-        if self.n_pieces < self.rules.min_pieces:
-            log_probs[:, self.config.sep_token_id] = -torch.inf
+        log_probs[..., self.forbidden] = -torch.inf
+        if self.streams.n_pieces < self.rules.min_pieces:
+            log_probs[..., self.config.sep_token_id] = -torch.inf
         if self.rules.no_repeat_ngram:
-            for row, words in enumerate(self.words.flatten(0, 1).tolist()):
-                log_probs[row, repeats(words[1:], self.rules.no_repeat_ngram)] = -torch.inf
-        return log_probs.unflatten(0, self.words.shape[:2])
-
-    def _next_logits(self) -> Tensor:
-        """(B * W, V) logits at a [MASK] behind the words; the last word joins the cache."""
-        bert, n = self.model.bert, self.n_pieces
-        last = self.words[:, :, -1].flatten()
-        pieces = torch.stack([last, torch.full_like(last, self.config.mask_token_id)], dim=1)  # (B * W, 2)
-        positions = torch.tensor([[n, n + 1]], device=self.device)
-        hidden = bert.embeddings(pieces, positions, torch.full_like(positions, CAPTION_SEGMENT))
-        own_mask = hidden.new_zeros(1, 1, 2, n + 2)
-        own_mask[..., 0, -1] = MASKED  # the word does not read the [MASK] behind it
-        hidden, present = bert.read_layers(self.prefix, hidden, own_mask, past=self.past, last=1)
-        self.past = tuple(layer.first(n + 1) for layer in present)  # forget the [MASK]
-        return self.model.word_logits(hidden[:, 0])
+            of_stream = log_probs.flatten(0, 1)
+            for row, words in enumerate(self.streams.words.flatten(0, 1).tolist()):
+                of_stream[row, repeats(words[1:], self.rules.no_repeat_ngram)] = -torch.inf
+        return log_probs
 
     def _file(self, row: int, beam: int, log_prob: float, finished: bool) -> None:
         """Put a hypothesis among the n best of its picture, if it is one of them."""
-        words = self.words[row, beam].tolist()[1:]
+        words = self.streams.words[row, beam].tolist()[1:]
         length = max(1, len(words) + finished)
         score = log_prob / length**self.rules.length_penalty
         found = self.found[self.live[row]]
@@ -233,14 +207,7 @@ class _Search:
         if not kept:
             return
         rows = torch.tensor(kept, device=self.device)
-        beam, piece = beam.gather(1, chosen)[rows], piece.gather(1, chosen)[rows]
-        source = rows[:, None] * self.words.shape[1] + beam  # (kept, W) rows of the cache
-        history = self.words.flatten(0, 1)[source]
-        if self.past is not None and not _in_order(source.flatten(), self.words[..., 0].numel()):
-            self.past = tuple(layer.select(source.flatten()) for layer in self.past)
-        if len(kept) < len(self.prefix):
-            self.prefix = self.prefix.select(rows)
-        self.words = torch.cat([history, piece[:, :, None]], dim=2)
+        self.streams.advance(rows, beam.gather(1, chosen)[rows], piece.gather(1, chosen)[rows])
         self.sums = sums[rows]
 
     def _done(self, row: int, best_sum: float) -> bool:
@@ -254,7 +221,7 @@ class _Search:
             return True
         # Sums only fall, so the best score still possible is this sum at the most favourable length: the
         # shortest is the pieces so far, the one just chosen and [SEP], the longest the limit and [SEP].
-        lengths = (self.n_pieces + 2, self.rules.max_pieces + 1)
+        lengths = (self.streams.n_pieces + 2, self.rules.max_pieces + 1)
         reachable = max(best_sum / length**self.rules.length_penalty for length in lengths)
         return found[-1].score >= reachable
 
@@ -264,8 +231,3 @@ def repeats(words: list[int], n: int) -> list[int]:
     tail = words[len(words) - n + 1 :]
     starts = range(len(words) - n + 1)
     return [words[i + n - 1] for i in starts if words[i : i + n - 1] == tail]
-
-
-def _in_order(index: Tensor, length: int) -> bool:
-    """Is `index` 0, 1, ..., length - 1?"""
-    return len(index) == length and torch.equal(index, torch.arange(length, device=index.device))

@@ -1,0 +1,56 @@
+"""The cached steps against whole sequences without a cache."""
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+import torch
+
+from oscar.configuration import OscarConfig
+from oscar.modeling import OscarForCaptioning
+from oscar.streams import Streams
+from tests.oscar.test_decoding import CLS, make_pictures, next_logits
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", range(5))
+def test_streams_that_branch_and_end_are_read_as_whole_sequences(
+    seed: int, make_captioner: Callable[..., OscarForCaptioning]
+) -> None:
+    model = make_captioner(seed).double()
+    pictures = make_pictures(cast(OscarConfig, model.config), seed)
+    streams = Streams(model, pictures.prefix(model))
+    living = torch.arange(len(pictures))
+    draw = torch.Generator().manual_seed(seed)
+    for n, width in enumerate((3, 3, 5, 2, 1, 4, 4)):
+        logits = streams.next_logits()
+        assert streams.n_pieces == n
+        for row, picture in enumerate(living.tolist()):
+            expected = next_logits(model, pictures, picture, streams.words[row, :, 1:].tolist())
+            torch.testing.assert_close(logits[row], expected, atol=1e-10, rtol=0)
+        kept = torch.arange(len(living))[n % 3 == 2 :]  # after the third piece the first picture ends
+        sources = torch.randint(logits.shape[1], (len(kept), width), generator=draw)
+        pieces = torch.randint(5, 40, (len(kept), width), generator=draw)
+        wanted = [
+            [
+                [*streams.words[k, s].tolist(), p]
+                for s, p in zip(sources[i].tolist(), pieces[i].tolist(), strict=True)
+            ]
+            for i, k in enumerate(kept.tolist())
+        ]
+        streams.advance(kept, sources, pieces)
+        living = living[kept]
+        assert streams.words.tolist() == wanted
+    assert len(living) == 1
+
+
+def test_streams_begin_with_cls(make_captioner: Callable[..., OscarForCaptioning]) -> None:
+    model = make_captioner().double()
+    prefix = make_pictures(cast(OscarConfig, model.config)).prefix(model)
+    streams = Streams(model, prefix, width=4)
+    assert streams.words.tolist() == [[[CLS]] * 4] * 3
+    assert streams.n_pieces == 0
+    with torch.no_grad():
+        logits = streams.next_logits()
+    assert logits.shape == (3, 4, 40)
+    torch.testing.assert_close(logits, logits[:, :1].expand(-1, 4, -1))

@@ -52,7 +52,7 @@ STYLE = """<style>
 .ts-chip.poor { color: #5c0f0f; background: #ffd7d5; }
 .ts-figure { position: relative; width: 100%; margin: 0 auto; line-height: 0; }
 .ts-figure img { display: block; width: 100% !important; max-width: none !important;
-  max-height: none !important;
+  max-height: none !important; object-fit: fill !important;
   height: auto; margin: 0 !important; border-radius: .4rem; }
 .ts-figure svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 .ts-table { width: 100%; border-collapse: collapse; font-size: .95rem; }

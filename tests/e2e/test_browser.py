@@ -10,10 +10,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.app.small_collection import HOSTILE, make_collection
 
@@ -102,7 +104,10 @@ def test_the_gallery_leads_to_a_picture_with_boxes_and_its_address_shows_it_agai
     titles = page.locator(".ts-figure svg title").all_text_contents()
     assert sorted(titles) == ["人 0.60", "狗 0.90"]
     image = page.locator(".ts-figure img").bounding_box()
-    assert page.locator(".ts-figure svg").bounding_box() == image  # boxes lie where the picture lies
+    assert page.locator(".ts-figure svg").bounding_box() == image  # boxes lie where the picture lies,
+    seen = Image.open(BytesIO(page.locator(".ts-figure").screenshot())).convert("RGB")
+    red, green, _ = seen.getpixel((8, seen.height // 4))
+    assert green > 90 > red  # and the picture, all green, is drawn to the edge, though it is a small one
     page.get_by_text("两只狗在玩耍").wait_for()
 
     page.reload()

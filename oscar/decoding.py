@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from oscar.backbone import Prefix
 from oscar.configuration import OscarConfig
-from oscar.modeling import OscarForCaptioning, Prefix
+from oscar.modeling import OscarForCaptioning
 from oscar.streams import Streams
 
 

@@ -1,4 +1,4 @@
-"""Pieces -> vectors. Regions are embedded in modeling.py: their weights stand beside these in checkpoints."""
+"""Pieces -> vectors. Regions are embedded in backbone.py: their weights stand beside these in checkpoints."""
 
 from torch import Tensor, nn
 

@@ -9,8 +9,9 @@ S own positions read by a stream (earlier ones and its T), N heads, d = D / N.
 """
 
 import math
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,20 @@ class KeysValues:
         return KeysValues(self.keys[:, :, :n_positions], self.values[:, :, :n_positions])
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What happened inside, for whoever hands one in.
+
+    It is our `output_attentions` and `output_hidden_states`. With a trace attention is computed step by step,
+    because only then there are weights to see: slower, and equal up to rounding.
+    """
+
+    attentions: list[Tensor] = field(default_factory=list)
+    """Of each layer, (B, N, reader, read), before dropout; rows sum to 1. A stream reads [prefix | own]."""
+    hidden_states: list[Tensor] = field(default_factory=list)
+    """The embedded sequence, then what each layer made of it, (B, L, D)."""
+
+
 class SelfAttention(nn.Module):
     """Scaled dot-product attention with query, key and value projections."""
 
@@ -71,20 +86,34 @@ class SelfAttention(nn.Module):
         """(B, T, D) -> keys and values (B, N, T, d)."""
         return KeysValues(self._split(self.key(hidden)), self._split(self.value(hidden)))
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, D) and an additive mask that broadcasts to (B, N, T, T) -> (B, T, D)."""
-        own = self.keys_values(hidden)
-        attended = functional.scaled_dot_product_attention(
-            self._split(self.query(hidden)),
-            own.keys,
-            own.values,
-            attn_mask=mask,
-            dropout_p=self.dropout if self.training else 0.0,
-        )
+    def forward(
+        self, hidden: Tensor, own: KeysValues, mask: Tensor | None, trace: Trace | None = None
+    ) -> Tensor:
+        """(B, T, D), its keys and values, an additive mask that broadcasts to (B, N, T, T) -> (B, T, D)."""
+        query = self._split(self.query(hidden))
+        if trace is None:
+            attended = functional.scaled_dot_product_attention(
+                query,
+                own.keys,
+                own.values,
+                attn_mask=mask,
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+        else:
+            scores = query @ own.keys.transpose(2, 3) / math.sqrt(query.shape[-1])
+            weights = (scores if mask is None else scores + mask).softmax(dim=3)
+            trace.attentions.append(weights)
+            attended = functional.dropout(weights, self.dropout, self.training) @ own.values
         return attended.transpose(1, 2).flatten(2)
 
     def read(
-        self, hidden: Tensor, prefix: KeysValues, prefix_mask: Tensor, own: KeysValues, own_mask: Tensor
+        self,
+        hidden: Tensor,
+        prefix: KeysValues,
+        prefix_mask: Tensor,
+        own: KeysValues,
+        own_mask: Tensor,
+        trace: Trace | None = None,
     ) -> Tensor:
         """Attend to the picture's prefix and to the stream's own positions, as one softmax.
 
@@ -98,6 +127,7 @@ class SelfAttention(nn.Module):
             prefix_mask: additive, (B, 1, 1, P).
             own: (C, N, S, d).
             own_mask: additive, (C or 1, 1, T, S).
+            trace: where to keep the weights.
 
         Returns:
             (C, T, D).
@@ -107,6 +137,8 @@ class SelfAttention(nn.Module):
         to_prefix = _apart(to_prefix + prefix_mask, len(query))  # (C, N, T, P)
         to_own = query @ own.keys.transpose(2, 3) + own_mask  # (C, N, T, S)
         weights = torch.cat([to_prefix, to_own], dim=3).softmax(dim=3)
+        if trace is not None:
+            trace.attentions.append(weights)
         weights = functional.dropout(weights, self.dropout, self.training)
         of_prefix, of_own = weights.split([to_prefix.shape[3], to_own.shape[3]], dim=3)
         attended = _apart(_side_by_side(of_prefix, len(prefix.keys)) @ prefix.values, len(query))
@@ -170,13 +202,27 @@ class OscarLayer(nn.Module):
         self.intermediate = Intermediate(config)
         self.output = AddNorm(config.intermediate_size, config)
 
-    def _feed_forward(self, attended: Tensor, hidden: Tensor) -> Tensor:
+    def _feed_forward(self, attended: Tensor, hidden: Tensor, trace: Trace | None) -> Tensor:
         hidden = self.attention.output(attended, hidden)
-        return self.output(self.intermediate(hidden), hidden)
+        hidden = self.output(self.intermediate(hidden), hidden)
+        if trace is not None:
+            trace.hidden_states.append(hidden)
+        return hidden
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, T, D) and an additive mask that broadcasts to (B, N, T, T) -> (B, T, D)."""
-        return self._feed_forward(self.attention.self(hidden, mask), hidden)
+    def forward(
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        own: KeysValues | None = None,
+        trace: Trace | None = None,
+    ) -> Tensor:
+        """(B, T, D) and an additive mask that broadcasts to (B, N, T, T) -> (B, T, D).
+
+        `own` are the keys and values of `hidden`, where they were needed before.
+        """
+        if own is None:
+            own = self.attention.self.keys_values(hidden)
+        return self._feed_forward(self.attention.self(hidden, own, mask, trace), hidden, trace)
 
     def read(
         self,
@@ -186,6 +232,8 @@ class OscarLayer(nn.Module):
         own_mask: Tensor,
         past: KeysValues | None = None,
         last: int | None = None,
+        rows: Tensor | None = None,
+        trace: Trace | None = None,
     ) -> tuple[Tensor, KeysValues]:
         """One layer of the caption streams.
 
@@ -196,21 +244,30 @@ class OscarLayer(nn.Module):
             own_mask: additive, (C or 1, 1, T, past + T).
             past: keys and values of the stream's earlier positions, read before its own T.
             last: compute only the last positions of each stream; the others are only read.
+            rows: (C, last or T) bool, compute only these positions; after `last`.
+            trace: where to keep weights and result.
 
         Returns:
-            (C, last or T, D) and the stream's keys and values, past included.
+            (C, last or T, D), with `rows` (N, D) in reading order; and the stream's keys and values, past
+            included.
         """
         own = self.attention.self.keys_values(hidden)
         if past is not None:
             own = past.append(own)
         if last is not None:
             hidden, own_mask = hidden[:, -last:], own_mask[:, :, -last:]
-        attended = self.attention.self.read(hidden, prefix, prefix_mask, own, own_mask)
-        return self._feed_forward(attended, hidden), own
+        attended = self.attention.self.read(hidden, prefix, prefix_mask, own, own_mask, trace)
+        if rows is not None:
+            attended, hidden = attended[rows], hidden[rows]
+        return self._feed_forward(attended, hidden, trace), own
 
 
 class OscarEncoder(nn.Module):
     """The stack of layers."""
+
+    gradient_checkpointing = False
+    """Switched by transformers' `gradient_checkpointing_enable()` and `_disable()`."""
+    _gradient_checkpointing_func: Callable[..., Any]
 
     def __init__(self, config: OscarConfig) -> None:
         super().__init__()
@@ -221,10 +278,23 @@ class OscarEncoder(nn.Module):
         """The layers, bottom first."""
         return cast(list[OscarLayer], list(self.layer))
 
-    def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    def run(self, part: Callable[..., Any], *given: Any, trace: Trace | None = None, **options: Any) -> Any:
+        """What `part`, a layer or its `read`, returns for what is given.
+
+        With gradient checkpointing (arXiv:1604.06174), in training and without a trace, nothing inside it is
+        kept for the backward pass, which runs it again.
+        """
+        if self.gradient_checkpointing and self.training and trace is None:
+            # The reentrant kind, if somebody enabled it, would lose the gradients of keys and values.
+            return self._gradient_checkpointing_func(part, *given, use_reentrant=False, **options)
+        return part(*given, trace=trace, **options)
+
+    def forward(self, hidden: Tensor, mask: Tensor | None, trace: Trace | None = None) -> Tensor:
         """(B, L, D) and an additive mask that broadcasts to (B, N, L, L) -> (B, L, D)."""
+        if trace is not None:
+            trace.hidden_states.append(hidden)
         for layer in self.layers:
-            hidden = layer(hidden, mask)
+            hidden = self.run(layer, hidden, mask, trace=trace)
         return hidden
 
     def keys_values(self, hidden: Tensor, mask: Tensor) -> list[KeysValues]:
@@ -233,5 +303,5 @@ class OscarEncoder(nn.Module):
         for layer in self.layers:
             shown.append(layer.attention.self.keys_values(hidden))
             if len(shown) < len(self.layer):
-                hidden = layer(hidden, mask)
+                hidden = self.run(layer, hidden, mask, shown[-1])
         return shown

@@ -70,9 +70,9 @@ def contrast_loss(match_logits: Tensor, labels: Tensor) -> Tensor:
 def self_critical_loss(log_probs: Tensor, rewards: Tensor, baseline: Tensor | None = None) -> Tensor:
     """Raise the probability of sampled captions that score above a baseline, lower the others'.
 
-    Self-critical sequence training (arXiv:1612.00563), as the original: -mean(log_prob * (reward - baseline)).
-    The baseline is what the picture's greedy caption scores or, where none is given, the mean of the picture's
-    other samples (arXiv:2003.09971), which needs no greedy search and varies less.
+    Self-critical sequence training (arXiv:1612.00563) as in the original: the loss is
+    -mean(log_prob * (reward - baseline)). The baseline is what the picture's greedy caption scores or, where
+    none is given, the mean of the picture's other samples (arXiv:2003.09971), which saves the greedy search.
 
     Args:
         log_probs: (B, S) of S samples a picture, each the mean over its pieces and [SEP].

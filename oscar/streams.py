@@ -11,9 +11,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from oscar.backbone import CAPTION_SEGMENT, Prefix
 from oscar.configuration import OscarConfig
 from oscar.encoder import MASKED, KeysValues
-from oscar.modeling import CAPTION_SEGMENT, OscarForCaptioning, Prefix
+from oscar.modeling import OscarForCaptioning
 
 
 class Streams:

@@ -9,6 +9,7 @@ from torch import nn
 
 from oscar.configuration import OscarConfig
 from oscar.modeling import OscarForCaptioning
+from tests.oscar.small_pictures import Pictures, two_pictures
 
 SIZES: dict[str, Any] = {
     "vocab_size": 40,
@@ -52,3 +53,9 @@ def make_captioner(make_config: Callable[..., OscarConfig]) -> Callable[..., Osc
         return model.eval()
 
     return make
+
+
+@pytest.fixture
+def pictures() -> Pictures:
+    """Two pictures; the second has less of everything."""
+    return two_pictures()

@@ -14,10 +14,11 @@ from torch import Tensor
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
+from oscar.backbone import Prefix
 from oscar.configuration import OscarConfig
 from oscar.decoding import Hypothesis, generate, repeats
 from oscar.masks import caption_mask, dense_mask
-from oscar.modeling import OscarForCaptioning, Prefix
+from oscar.modeling import OscarForCaptioning
 from tests.oscar.conftest import SIZES, randomise
 
 CLS, SEP, MASK = 2, 3, 4

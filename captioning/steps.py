@@ -11,12 +11,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from captioning.batches import Batch, CaptionBatch, CaptionGroup, PairBatch
+from captioning.batches import Batch, CaptionBatch, PairBatch
 from captioning.config import LossConfig
 from captioning.examples import IGNORED
-from oscar.masks import dense_mask
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
-from oscar.objectives import contrast_loss, masked_token_loss
+from oscar.objectives import (
+    contrast_loss,
+    dense_masked_tokens,
+    drop_worst_share,
+    masked_token_loss,
+    masked_tokens,
+)
 
 Losses = dict[str, Tensor]
 Step = Callable[[nn.Module, Batch, LossConfig, int], Losses]
@@ -42,43 +47,25 @@ def caption_step(model: OscarForCaptioning, batch: CaptionBatch, config: LossCon
     hidden, targets = [], []
     for group in batch.groups:
         if config.masking == "dense":
-            input_ids, position_ids, self_mask = dense_stream(group, model.config.mask_token_id)
+            stream = dense_masked_tokens(group.pieces, model.config.mask_token_id)
         else:
-            input_ids, position_ids, self_mask = sparse_stream(group)
-        slots = group.targets.shape[1]  # dense: the queries, which stand last; sparse: every position
-        states = model.bert.read_prefix(prefix, input_ids, position_ids, self_mask, group.picture, last=slots)
+            stream = masked_tokens(group.pieces)
         predicted = group.targets != IGNORED
-        hidden.append(states[predicted])
+        hidden.append(
+            model.bert.read_prefix(
+                prefix,
+                stream.input_ids,
+                stream.position_ids,
+                stream.self_mask,
+                group.picture,
+                last=group.targets.shape[1],  # dense: the queries, which stand last; sparse: every position
+                rows=predicted,
+            )
+        )
         targets.append(group.targets[predicted])
     logits = model.word_logits(torch.cat(hidden))  # (N, V)
     target = torch.cat(targets)
     return {"loss": _word_loss(logits, target, config, step), "accuracy": _accuracy(logits, target)}
-
-
-def dense_stream(group: CaptionGroup, mask_id: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Pieces and, after them, one [MASK] query a piece, standing one position later.
-
-    Returns:
-        (C, 2T) ids, (1, 2T) positions and (1, 2T, 2T) bool who reads whom.
-    """
-    slots = group.pieces.shape[1]
-    queries = torch.full_like(group.pieces, mask_id)
-    places = torch.arange(slots, device=group.pieces.device)
-    return (
-        torch.cat([group.pieces, queries], dim=1),
-        torch.cat([places, places + 1])[None],
-        dense_mask(slots, group.pieces.device),
-    )
-
-
-def sparse_stream(group: CaptionGroup) -> tuple[Tensor, Tensor, Tensor]:
-    """Pieces, each reading those up to itself; padding comes last, so no piece reads it.
-
-    Returns:
-        (C, T) ids, (1, T) positions and (1, T, T) bool who reads whom.
-    """
-    places = torch.arange(group.pieces.shape[1], device=group.pieces.device)
-    return group.pieces, places[None], (places[:, None] >= places)[None]
 
 
 def pretrain_step(model: OscarForPreTraining, batch: PairBatch, config: LossConfig, step: int) -> Losses:
@@ -130,7 +117,7 @@ class Objective(nn.Module):
 def _word_loss(logits: Tensor, targets: Tensor, config: LossConfig, step: int) -> Tensor:
     if not len(targets):  # a tiny batch may draw no mask at all
         return logits.sum()
-    drop_worst = config.drop_worst if step >= config.drop_worst_after else 0.0
+    drop_worst = drop_worst_share(config.drop_worst, config.drop_worst_after, step)
     return masked_token_loss(
         logits.float(), targets, label_smoothing=config.label_smoothing, drop_worst=drop_worst
     )

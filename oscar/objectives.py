@@ -1,10 +1,59 @@
-"""Training objectives: logits and targets in, one loss out."""
+"""Training objectives: what caption streams read to be predicted, and logits and targets in, one loss out."""
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from oscar.masks import dense_mask
+
+
+@dataclass(frozen=True)
+class StreamInputs:
+    """What `OscarModel.read_prefix` runs for C captions."""
+
+    input_ids: Tensor
+    """(C, T)."""
+    position_ids: Tensor
+    """(1, T)."""
+    self_mask: Tensor
+    """(1, T, T) bool, who reads whom inside a stream."""
+
+
+def masked_tokens(pieces: Tensor) -> StreamInputs:
+    """Captions with some pieces masked, to be predicted where they stand (arXiv:2004.06165).
+
+    Every piece reads those up to itself. Padding comes last, so no real piece reads it.
+
+    Args:
+        pieces: (C, T), [MASK] among them.
+    """
+    places = torch.arange(pieces.shape[1], device=pieces.device)
+    return StreamInputs(pieces, places[None], (places[:, None] >= places)[None])
+
+
+def dense_masked_tokens(pieces: Tensor, mask_id: int) -> StreamInputs:
+    """Whole captions, every piece of which is predicted by a [MASK] that reads the pieces before it (ours).
+
+    Behind the pieces stands one [MASK] query a piece, at the position after it. A query is in the very state
+    that predicts the next piece when the caption is written, so one pass trains every step of decoding, where
+    masking 15 % trains on contexts with holes. (The query stream of XLNet, arXiv:1906.08237, left to right.)
+
+    Args:
+        pieces: (C, T), [CLS] first; query i predicts piece i + 1.
+        mask_id: of [MASK].
+
+    Returns:
+        Streams of 2T, the queries last.
+    """
+    places = torch.arange(pieces.shape[1], device=pieces.device)
+    return StreamInputs(
+        torch.cat([pieces, torch.full_like(pieces, mask_id)], dim=1),
+        torch.cat([places, places + 1])[None],
+        dense_mask(pieces.shape[1], pieces.device),
+    )
 
 
 def masked_token_loss(
@@ -48,6 +97,20 @@ def masked_token_loss(
         return losses
     kept = max(1, int(len(targets) * (1 - drop_worst)))
     return torch.topk(losses, kept, largest=False).values.mean()
+
+
+def drop_worst_share(drop_worst: float, after: int, step: int) -> float:
+    """The `drop_worst` of a step: none for the first steps, in which every loss is large.
+
+    The original counts its calls, the present one included, drops once the count exceeds `after`, and forgets
+    the count when it is restarted. Here it is the trainer's step, which checkpoints keep.
+
+    Args:
+        drop_worst: share wanted in the end.
+        after: steps that keep every loss.
+        step: steps taken before this one.
+    """
+    return drop_worst if step >= after else 0.0
 
 
 def contrast_loss(match_logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,15 +13,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
+from oscar.backbone import Prefix
 from oscar.configuration import OscarConfig
 from oscar.conversion import load_initial_weights
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
-from oscar.objectives import contrast_loss, masked_token_loss, self_critical_loss
+from oscar.objectives import (
+    contrast_loss,
+    drop_worst_share,
+    masked_token_loss,
+    masked_tokens,
+    self_critical_loss,
+)
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parents[1] / "golden"))
 CAPTION_CASES = sorted(path.parent.name for path in GOLDEN.glob("caption_*/train_outputs.safetensors"))
 PRETRAIN_CASES = sorted(path.parent.name for path in GOLDEN.glob("pretrain_*/outputs.safetensors"))
+GRADIENT_CASES = sorted(path.parent.name for path in GOLDEN.glob("caption_*/grads.safetensors"))
 SCST_CASES = sorted(path.parent.name for path in GOLDEN.glob("scst*/scst.json"))
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -62,6 +71,15 @@ def tensors(case: str, name: str) -> dict[str, Tensor]:
     return load_file(GOLDEN / case / f"{name}.safetensors")
 
 
+def prefix_of(model: OscarForCaptioning, given: dict[str, Tensor]) -> Prefix:
+    """Tags and regions of training inputs, encoded apart."""
+    text, slots = given["input_ids"].shape[1], model.config.max_caption_pieces
+    real = given["attention_mask_2d"].bool()
+    return model.bert.encode_prefix(
+        given["input_ids"][:, slots:], real[:, slots:text], given["img_feats"], real[:, text:]
+    )
+
+
 @pytest.mark.parametrize("mask", ["2d", "3d"])
 @pytest.mark.parametrize("case", CAPTION_CASES)
 @torch.no_grad()
@@ -87,24 +105,56 @@ def test_captioning_states_logits_and_losses_are_the_originals(case: str, mask: 
     )
     torch.testing.assert_close(logits, wanted[f"masked_logits_{mask}"], **TOLERANCE)
     targets = given["masked_ids"][given["masked_ids"] != 0]
-    for name, loss in read_json(GOLDEN / case / "meta.json")["losses"].items():
-        of_mask, smoothing, *rest = name.split("_")
-        if of_mask == mask and len(rest) == 1:
-            got = masked_token_loss(logits, targets, float(smoothing[2:]), float(rest[0][2:]))
-            assert got.item() == pytest.approx(loss, rel=1e-5), name
+    for name, recorded in read_json(GOLDEN / case / "meta.json")["losses"].items():
+        of_mask, smoothing, drop_worst, *calls = name.split("_")
+        if of_mask == mask:
+            after = int(calls[0].removeprefix("after")) if calls else 0
+            for step, loss in enumerate(recorded if calls else [recorded]):
+                share = drop_worst_share(float(drop_worst[2:]), after, step)
+                got = masked_token_loss(logits, targets, float(smoothing[2:]), share)
+                assert got.item() == pytest.approx(loss, rel=1e-5), (name, step)
+
+
+@pytest.mark.parametrize("way", ["whole sequences", "captions before a prefix"])
+@pytest.mark.parametrize("case", GRADIENT_CASES)
+def test_gradients_of_captioning_are_the_originals(case: str, way: str) -> None:
+    model, given = captioner(case), tensors(case, "train_inputs")
+    meta, wanted = read_json(GOLDEN / case / "meta.json"), tensors(case, "grads")
+    masked = given["masked_pos"].bool()
+    if way == "whole sequences":
+        mask, segments = given["attention_mask_3d"], given["token_type_ids"]
+        logits = model(given["input_ids"], given["img_feats"], mask, segments, rows=masked)
+    else:
+        slots = model.config.max_caption_pieces
+        assert not masked[:, slots:].any()
+        stream = masked_tokens(given["input_ids"][:, :slots])
+        states = model.bert.read_prefix(
+            prefix_of(model, given),
+            stream.input_ids,
+            stream.position_ids,
+            stream.self_mask,
+            rows=masked[:, :slots],
+        )
+        logits = model.word_logits(states)
+    loss = masked_token_loss(logits, given["masked_ids"][given["masked_ids"] != 0], label_smoothing=0.1)
+    assert loss.item() == pytest.approx(meta["grad_loss"], rel=1e-5)
+    model.zero_grad()
+    loss.backward()
+    without = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert sorted(without) == sorted(meta["params_without_grad"])
+    gradients = {name: model.get_parameter(name).grad for name in wanted}
+    torch.testing.assert_close(gradients, wanted, **TOLERANCE)
+    norm = clip_grad_norm_(model.parameters(), max_norm=torch.inf)
+    assert norm.item() == pytest.approx(meta["grad_total_norm"], rel=1e-5)
 
 
 @pytest.mark.parametrize("case", CAPTION_CASES)
 @torch.no_grad()
 def test_captions_before_a_prefix_are_in_the_originals_states(case: str) -> None:
     model, given, wanted = captioner(case), tensors(case, "train_inputs"), tensors(case, "train_outputs")
-    text, slots = given["input_ids"].shape[1], model.config.max_caption_pieces
-    real = given["attention_mask_2d"].bool()
-    prefix = model.bert.encode_prefix(
-        given["input_ids"][:, slots:], real[:, slots:text], given["img_feats"], real[:, text:]
-    )
+    slots = model.config.max_caption_pieces
     hidden = model.bert.read_prefix(
-        prefix,
+        prefix_of(model, given),
         given["input_ids"][:, :slots],
         torch.arange(slots)[None],
         torch.ones(1, slots, slots, dtype=torch.bool).tril(),
@@ -135,8 +185,7 @@ def test_logits_of_a_step_of_greedy_decoding_are_the_originals(case: str) -> Non
 
 
 @pytest.mark.parametrize("case", PRETRAIN_CASES)
-@torch.no_grad()
-def test_pre_training_states_logits_and_losses_are_the_originals(case: str) -> None:
+def test_pre_training_states_logits_losses_and_gradients_are_the_originals(case: str) -> None:
     given, wanted = tensors(case, "inputs"), tensors(case, "outputs")
     meta = read_json(GOLDEN / case / "meta.json")
     ids = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}  # the forward uses the first alone
@@ -161,6 +210,13 @@ def test_pre_training_states_logits_and_losses_are_the_originals(case: str) -> N
     match = contrast_loss(output.match_logits, given["next_sentence_label"])
     assert words.item() == pytest.approx(meta["masked_lm_loss"], rel=1e-5)
     assert match.item() == pytest.approx(meta["next_sentence_loss"], rel=1e-5)
+    loss = words + match
+    assert loss.item() == pytest.approx(meta["total_loss"], rel=1e-5)
+    loss.backward()
+    norms = {name: p.grad.norm().item() for name, p in model.named_parameters() if p.grad is not None}
+    assert norms == pytest.approx(meta["grad_norms"], rel=1e-4, abs=1e-4)
+    norm = clip_grad_norm_(model.parameters(), max_norm=torch.inf)
+    assert norm.item() == pytest.approx(meta["grad_total_norm"], rel=1e-5)
 
 
 @pytest.mark.parametrize("case", SCST_CASES)

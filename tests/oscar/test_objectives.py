@@ -6,12 +6,34 @@ import pytest
 import torch
 from torch.nn import functional
 
-from oscar.objectives import contrast_loss, masked_token_loss, self_critical_loss
+from oscar.objectives import (
+    contrast_loss,
+    dense_masked_tokens,
+    drop_worst_share,
+    masked_token_loss,
+    masked_tokens,
+    self_critical_loss,
+)
 
 # Two pieces of a vocabulary of four: the gold ones have probability 1/2 and 1/8.
 PROBABILITIES = torch.tensor([[1 / 2, 1 / 4, 1 / 8, 1 / 8], [1 / 2, 1 / 4, 1 / 8, 1 / 8]])
 LOGITS = PROBABILITIES.log() + 3.0
 TARGETS = torch.tensor([0, 2])
+
+
+def test_a_masked_caption_is_read_backwards_from_every_piece() -> None:
+    stream = masked_tokens(torch.tensor([[2, 4, 6], [2, 7, 4]]))
+    assert stream.input_ids.tolist() == [[2, 4, 6], [2, 7, 4]]
+    assert stream.position_ids.tolist() == [[0, 1, 2]]
+    assert stream.self_mask.int().tolist() == [[[1, 0, 0], [1, 1, 0], [1, 1, 1]]]
+
+
+def test_dense_queries_stand_one_later_than_their_piece_and_read_up_to_it() -> None:
+    stream = dense_masked_tokens(torch.tensor([[2, 5], [2, 7]]), mask_id=4)
+    assert stream.input_ids.tolist() == [[2, 5, 4, 4], [2, 7, 4, 4]]
+    assert stream.position_ids.tolist() == [[0, 1, 1, 2]]
+    reads = [[1, 0, 0, 0], [1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 0, 1]]
+    assert stream.self_mask.int().tolist() == [reads]
 
 
 def test_without_smoothing_the_loss_is_the_mean_negative_log_likelihood() -> None:
@@ -52,6 +74,11 @@ def test_the_number_kept_is_rounded_down_but_never_to_none() -> None:
     # int(5 * 0.7) = 3 of 1, 1, 1, 3, 3 bits
     assert masked_token_loss(logits, targets, drop_worst=0.3).item() == pytest.approx(math.log(2))
     assert masked_token_loss(LOGITS[:1], TARGETS[:1], drop_worst=0.9).item() == pytest.approx(math.log(2))
+
+
+def test_the_worst_pieces_are_kept_for_as_many_steps_as_set() -> None:
+    assert [drop_worst_share(0.2, after=2, step=step) for step in range(4)] == [0, 0, 0.2, 0.2]
+    assert drop_worst_share(0.2, after=0, step=0) == 0.2
 
 
 def test_losses_refuse_what_has_no_meaning() -> None:

@@ -38,11 +38,11 @@ class ModelConfig:
     max_positions: int = 128
     """Position embeddings, for caption and tags together."""
     region_layernorm: bool = True
-    """LayerNorm after the region projection, as in VinVL (with ``init`` too)."""
+    """LayerNorm after the region projection, as in VinVL (with BERT's weights in ``init`` too)."""
     contrast_classes: int = 3
     """Classes of the match head: 3 as in Oscar+ and Mengzi-Oscar, 2 as in Oscar."""
     tie_embeddings: bool = True
-    """The word head uses the word embeddings as its weight (with ``init`` too)."""
+    """The word head uses the word embeddings as its weight, unless the weights in ``init`` have both."""
     freeze_embeddings: bool = False
     """Word embeddings, and a word head tied to them, are not trained."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,29 +10,16 @@ import torch
 
 from captioning.config import TrainConfig
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
-from oscar.configuration import OscarConfig
-from oscar.conversion import load_initial_weights
+from oscar.configuration import SPECIAL_IDS, OscarConfig
+from oscar.conversion import load_weights, oscar_config
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
+from oscar.published import CONFIG, INDEX, Published, read_published
 
-SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "hidden_act",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "layer_norm_eps",
-    "initializer_range",
-)
-"""What a model takes over from the configuration of the weights it starts with."""
-
-_WANTED_FILES = ["config.json", VOCABULARY_FILE, "*.safetensors", "pytorch_model.bin"]
+_WANTED_FILES = [CONFIG, VOCABULARY_FILE, "*.safetensors", "pytorch_model*.bin", f"*{INDEX}"]
 
 
 def initial_folder(init: str) -> Path:
-    """The folder of ``init``: itself, or the download of a hub id.
+    """The folder of published weights: itself, or the download of a hub id.
 
     Raises:
         ValueError: neither a folder nor a model that can be had.
@@ -48,7 +34,7 @@ def initial_folder(init: str) -> Path:
         return Path(snapshot_download(init, allow_patterns=_WANTED_FILES))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ValueError(
-            f"init={init!r} is no folder here, and the hub did not give it ({type(error).__name__}); "
+            f"{init!r} is no folder here, and the hub did not give it ({type(error).__name__}); "
             "check the name and the network, or download it and give the folder"
         ) from error
 
@@ -79,62 +65,88 @@ def make_model(
     """
     torch.manual_seed(config.seed)
     kind = OscarForPreTraining if config.objective == "pretrain" else OscarForCaptioning
-    model = kind(model_config(config, folder, tokenizer, region_width)).float()
-    told = [] if folder is None else str(load_initial_weights(model, folder)).splitlines()
+    if folder is None:
+        model, told = kind(_own_config(config, tokenizer, region_width)), []
+    else:
+        source = read_published(folder)
+        check_vocabulary(tokenizer, source)
+        model = kind(_config_of(config, source, tokenizer, region_width))
+        told = str(load_weights(model, source)).splitlines()
     if config.model.freeze_embeddings:
         model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     return model, told
 
 
-def model_config(
-    config: TrainConfig, folder: Path | None, tokenizer: CaptionTokenizer, region_width: int
-) -> OscarConfig:
-    """Sizes from ``config.model`` or the ``config.json`` of the initial weights; ids from the vocabulary."""
+def special_ids(tokenizer: CaptionTokenizer) -> dict[str, Any]:
+    """The vocabulary's own ids, under the names that a configuration has for them."""
+    return {field: tokenizer.pieces.index(piece) for field, piece in SPECIAL_IDS.items()}
+
+
+def check_vocabulary(tokenizer: CaptionTokenizer, source: Published) -> None:
+    """Prove that ``vocab.txt`` is the one that the weights were trained with, as far as numbers can.
+
+    Raises:
+        ValueError: ``config.json`` has another number of pieces. (The rows of the weights are compared
+            with it when they are loaded.)
+    """
+    pieces = source.settings.get("vocab_size")
+    if len(tokenizer) != pieces:
+        raise ValueError(
+            f"{source.folder / VOCABULARY_FILE}: {len(tokenizer)} pieces, but {CONFIG} says vocab_size "
+            f"{pieces} (Chinese BERT and Mengzi have 21128); use the {VOCABULARY_FILE} that belongs to the "
+            f"weights"
+        )
+
+
+def _own_config(config: TrainConfig, tokenizer: CaptionTokenizer, region_width: int) -> OscarConfig:
+    """The sizes of ``config.model``."""
     model = config.model
-    sizes: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": model.width,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "intermediate_size": model.feed_forward,
-        "max_position_embeddings": model.max_positions,
-    }
-    if folder is not None:
-        sizes = _sizes_of(folder / "config.json")
-        wanted = model.max_caption_pieces + config.data.prefix.max_tag_pieces
-        if sizes["vocab_size"] < len(tokenizer) or sizes["max_position_embeddings"] < wanted:
-            raise ValueError(
-                f"{folder / 'config.json'}: {sizes['vocab_size']} pieces and "
-                f"{sizes['max_position_embeddings']} positions; the vocabulary beside it has "
-                f"{len(tokenizer)} pieces, caption and tags ask for {wanted} positions"
-            )
     return OscarConfig(
-        **sizes,
-        hidden_dropout_prob=model.dropout,
-        attention_probs_dropout_prob=model.attention_dropout,
+        vocab_size=len(tokenizer),
+        hidden_size=model.width,
+        num_hidden_layers=model.layers,
+        num_attention_heads=model.heads,
+        intermediate_size=model.feed_forward,
+        max_position_embeddings=model.max_positions,
         img_feature_dim=region_width,
         use_img_layernorm=model.region_layernorm,
-        num_contrast_classes=model.contrast_classes,
-        max_caption_pieces=model.max_caption_pieces,
         tie_word_embeddings=model.tie_embeddings,
-        pad_token_id=tokenizer.pad_id,
-        unk_token_id=tokenizer.unk_id,
-        cls_token_id=tokenizer.cls_id,
-        sep_token_id=tokenizer.sep_id,
-        mask_token_id=tokenizer.mask_id,
+        **_chosen(config),
+        **special_ids(tokenizer),
     )
 
 
-def _sizes_of(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {name: values[name] for name in SIZES if name in values or name in _NEEDED}
-    except FileNotFoundError:
+def _config_of(
+    config: TrainConfig, source: Published, tokenizer: CaptionTokenizer, region_width: int
+) -> OscarConfig:
+    """The sizes of the weights; of the parts that they lack, those of ``config.model``."""
+    model = config.model
+    changes: dict[str, Any] = _chosen(config)
+    if not source.has_regions:
+        changes |= {"img_feature_dim": region_width, "use_img_layernorm": model.region_layernorm}
+    if not model.tie_embeddings:
+        changes["tie_word_embeddings"] = False
+    made = oscar_config(source, special_ids(tokenizer), **changes)
+    if made.img_feature_dim != region_width:
         raise ValueError(
-            f"{path}: not found; the folder of initial weights holds a BERT config.json"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not a BERT configuration ({type(error).__name__}: {error})") from error
+            f"{source.folder}: reads regions of width {made.img_feature_dim} (appearance and 6 box numbers), "
+            f"the regions file has {region_width}; extract with the detector that the weights know"
+        )
+    wanted = model.max_caption_pieces + config.data.prefix.max_tag_pieces
+    if made.max_position_embeddings < wanted:
+        raise ValueError(
+            f"{source.folder / CONFIG}: {made.max_position_embeddings} positions; "
+            f"caption and tags ask for {wanted}"
+        )
+    return made
 
 
-_NEEDED = frozenset(SIZES[:5] + SIZES[6:7])
+def _chosen(config: TrainConfig) -> dict[str, Any]:
+    """What is the run's to decide, whatever it starts from."""
+    model = config.model
+    return {
+        "hidden_dropout_prob": model.dropout,
+        "attention_probs_dropout_prob": model.attention_dropout,
+        "num_contrast_classes": model.contrast_classes,
+        "max_caption_pieces": model.max_caption_pieces,
+    }

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from oscar.backbone import Prefix
-from oscar.configuration import OscarConfig
-from oscar.conversion import load_initial_weights
+from oscar.conversion import load_weights, oscar_config
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 from oscar.objectives import (
     contrast_loss,
@@ -26,6 +25,7 @@ from oscar.objectives import (
     masked_tokens,
     self_critical_loss,
 )
+from oscar.published import read_published
 
 GOLDEN = Path(os.environ.get("GOLDEN_DIR", Path(__file__).parents[1] / "golden"))
 CAPTION_CASES = sorted(path.parent.name for path in GOLDEN.glob("caption_*/train_outputs.safetensors"))
@@ -39,31 +39,13 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def make_config(case: str, **changes: Any) -> OscarConfig:
-    """The original's config.json in our words."""
-    theirs = read_json(GOLDEN / case / "config.json")
-    same = set(theirs) & set(OscarConfig(hidden_size=12).to_dict()) - {
-        "use_img_layernorm",
-        "num_contrast_classes",
-    }
-    return OscarConfig(
-        **{name: theirs[name] for name in same},
-        use_img_layernorm=bool(theirs.get("use_img_layernorm", 0)),
-        **changes,
-    )
-
-
 @cache
 def captioner(case: str) -> OscarForCaptioning:
-    meta, theirs = read_json(GOLDEN / case / "meta.json"), read_json(GOLDEN / case / "config.json")
-    config = make_config(
-        case,
-        tie_word_embeddings=bool(theirs.get("tie_weights", False)),
-        max_caption_pieces=meta["max_seq_a_length"],
-        **{f"{name}_token_id": token_id for name, token_id in meta["token_ids"].items()},
-    )
+    meta, source = read_json(GOLDEN / case / "meta.json"), read_published(GOLDEN / case)
+    ids = {f"{name}_token_id": token_id for name, token_id in meta["token_ids"].items()}
+    config = oscar_config(source, ids, max_caption_pieces=meta["max_seq_a_length"])
     model = OscarForCaptioning(config).eval()
-    assert not load_initial_weights(model, GOLDEN / case).new
+    assert not load_weights(model, source).new
     return model
 
 
@@ -189,14 +171,15 @@ def test_pre_training_states_logits_losses_and_gradients_are_the_originals(case:
     given, wanted = tensors(case, "inputs"), tensors(case, "outputs")
     meta = read_json(GOLDEN / case / "meta.json")
     ids = {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}  # the forward uses the first alone
-    config = make_config(
-        case,
-        num_contrast_classes=meta["num_classes"],
+    source = read_published(GOLDEN / case)
+    config = oscar_config(
+        source,
+        {f"{name}_token_id": token_id for name, token_id in ids.items()},
         max_caption_pieces=meta["max_seq_length"],
-        **{f"{name}_token_id": token_id for name, token_id in ids.items()},
     )
     model = OscarForPreTraining(config).eval()
-    assert not load_initial_weights(model, GOLDEN / case).new
+    assert model.config.num_contrast_classes == meta["num_classes"]
+    assert not load_weights(model, source).new
     text = given["input_ids"].shape[1]
     labels = given["masked_lm_labels"][:, :text]
     inputs = (given["input_ids"], given["img_feats"], given["attention_mask"], given["token_type_ids"])

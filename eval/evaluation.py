@@ -48,7 +48,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The content of scores.json."""
         return {
-            "scorer": f"pycocoevalcap {version('pycocoevalcap')}",
+            "scorer": f"pycocoevalcap {version('pycocoevalcap')} (BLEU, ROUGE-L), eval.cider (CIDEr)",
             "ranges": {"bleu": [0, 1], "rouge-l": [0, 1], "cider": [0, 10]},
             "predictions": asdict(self.predictions_file),
             "references": asdict(self.references_file),

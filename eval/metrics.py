@@ -1,18 +1,19 @@
 """BLEU-1..4, ROUGE-L and CIDEr of captions against human captions.
 
 `evaluate` cuts both sides with one segmenter and hands the tokens to the metrics in `METRICS`; the numbers
-are those of the COCO caption code (package pycocoevalcap, pure Python parts only: no Java, no tokenizer).
+are those of the COCO caption code. BLEU and ROUGE-L are computed by its package pycocoevalcap (pure Python
+parts only: no Java, no tokenizer), CIDEr, many times faster and to the same last digits, by `eval.cider`.
 BLEU and ROUGE-L lie in 0..1, CIDEr in 0..10. BLEU: Papineni et al. 2002, closest reference length; ROUGE-L:
 Lin 2004, beta 1.2; CIDEr: arXiv:1411.5726, document frequencies from the references of the scored pictures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
+from eval.cider import CiderD, Tokens
 from eval.tokens import find_segmenter
-
-Tokens = list[str]
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,13 @@ def rouge(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) 
 
 
 def cider(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Score:
-    """CIDEr as the COCO server computes it.
+    """CIDEr as the COCO server computes it, which is CIDEr-D; see `eval.cider`.
 
     Words are weighted by how few pictures' references hold them: a single picture scores 0 whatever its
     caption, and a score depends on the whole set that was scored.
     """
-    from pycocoevalcap.cider.cider import Cider
-
-    overall, per_image = _compute(Cider(), candidates, references)
-    return Score({"cider": float(overall)}, {"cider": [float(value) for value in per_image]})
+    per_image = CiderD(references).score(candidates)
+    return Score({"cider": fmean(per_image)}, {"cider": per_image})
 
 
 METRICS: dict[str, Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], Score]] = {

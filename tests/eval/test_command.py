@@ -55,7 +55,7 @@ def test_the_scores_file_holds_protocol_versions_counts_and_hashes() -> None:
         assert scores[name]["sha256"] == hashlib.sha256(Path(file).read_bytes()).hexdigest()
     assert (scores["references"]["n_images"], scores["references"]["n_captions"]) == (3, 4)
     assert (scores["n_images"], scores["n_references"], scores["missing"], scores["extra"]) == (3, 4, [], [])
-    assert scores["scorer"] == "pycocoevalcap 1.2"
+    assert scores["scorer"] == "pycocoevalcap 1.2 (BLEU, ROUGE-L), eval.cider (CIDEr)"
     words = scores["scores"]["jieba"]
     assert (words["protocol"], words["unit"], words["n_images"]) == ("aic-icc", "words", 3)
     assert words["version"].startswith("jieba 0.42.1, dict.txt sha256 ")

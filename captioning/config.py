@@ -13,6 +13,7 @@ from typing import Literal
 
 Objective = Literal["caption", "pretrain"]
 Masking = Literal["dense", "sparse"]
+Optimizer = Literal["adamw", "adamw_original"]
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -115,10 +116,12 @@ class DataConfig:
 class OptimConfig:
     """AdamW and its learning rate."""
 
+    kind: Optimizer = "adamw"
+    """``adamw``: torch's; ``adamw_original``: the original Oscar's, its learning rate one step ahead."""
     learning_rate: float = 5e-4
     """Highest learning rate."""
     schedule: Schedule = "cosine"
-    """Shape of the learning rate after the warm-up; it ends at 0 (``constant`` stays)."""
+    """Shape of the learning rate after the warm-up; it falls to 0 (``constant`` stays)."""
     warmup_share: float = 0.05
     """Share of the run over which the learning rate rises from 0."""
     weight_decay: float = 0.05

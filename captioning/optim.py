@@ -1,8 +1,13 @@
-"""AdamW with decay groups, and a learning rate that is a function of the step alone."""
+"""AdamW with decay groups, and a learning rate that is a function of the step alone.
+
+Both come in two forms: torch's, and that of the original Oscar (``optim.kind: adamw_original``).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,30 +28,71 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over the trained parameters; one fused kernel where the device has it."""
+def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """AdamW over the trained parameters; torch's in one fused kernel where the device has it."""
+    groups = parameter_groups(model, config.weight_decay)
+    settings: dict[str, Any] = {
+        "lr": config.learning_rate,
+        "betas": (config.beta1, config.beta2),
+        "eps": config.epsilon,
+    }
+    if config.kind == "adamw_original":
+        return OriginalAdamW(groups, **settings)
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(
-        parameter_groups(model, config.weight_decay),
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=fused,
-    )
+    return torch.optim.AdamW(groups, **settings, fused=fused)
+
+
+class OriginalAdamW(torch.optim.Optimizer):
+    """AdamW of pytorch-transformers 1.1.0, with which the original Oscar was trained.
+
+    It differs from torch's in two places: epsilon is added to the root before its bias is corrected, so it
+    weighs more in the first steps; and the weights decay after the update, not before it.
+    """
+
+    def __init__(
+        self, groups: list[dict[str, object]], lr: float, betas: tuple[float, float], eps: float
+    ) -> None:
+        """Takes groups as of ``parameter_groups``, each with its ``weight_decay``."""
+        super().__init__(groups, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure is ever given
+        """Updates every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._update(parameter, parameter.grad, group)
+
+    def _update(self, parameter: Tensor, gradient: Tensor, group: Mapping[str, Any]) -> None:
+        state, rate, (beta1, beta2) = self.state[parameter], group["lr"], group["betas"]
+        if not state:
+            state["step"] = torch.zeros(())  # on the CPU: its value is needed there
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros_like(parameter)
+        state["step"] += 1
+        state["exp_avg"].mul_(beta1).add_(gradient, alpha=1 - beta1)
+        state["exp_avg_sq"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        n_steps = state["step"].item()
+        correction = math.sqrt(1 - beta2**n_steps) / (1 - beta1**n_steps)
+        denominator = state["exp_avg_sq"].sqrt().add_(group["eps"])
+        parameter.addcdiv_(state["exp_avg"], denominator, value=-rate * correction)
+        parameter.mul_(1 - rate * group["weight_decay"])
 
 
 def learning_rate_factor(config: OptimConfig, total_steps: int) -> Callable[[int], float]:
-    """Factor of the learning rate in step 1, 2 ... ``total_steps``; 0 at the end, as in the original.
+    """Factor of the learning rate in step 1, 2 ... ``total_steps``.
 
-    The curves are those of ``transformers.get_scheduler``. A function of the step needs no state in a
-    checkpoint.
+    The curves are those of ``transformers.get_scheduler``. In torch's order, the optimizer's step and then
+    the scheduler's, a warm-up begins at 0. The original steps the scheduler first and so is one step ahead:
+    it begins above 0, and its last step is taken at 0. A function of the step needs no state in a checkpoint.
     """
     unused = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     warmup = round(config.warmup_share * total_steps)
     scheduler = get_scheduler(name, unused, num_warmup_steps=warmup, num_training_steps=total_steps)
-    factor: Callable[[int], float] = scheduler.lr_lambdas[0]
-    return factor
+    curve: Callable[[int], float] = scheduler.lr_lambdas[0]
+    ahead = 0 if config.kind == "adamw_original" else 1
+    return lambda step: curve(step - ahead)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -79,7 +125,6 @@ def load_optimizer_tensors(
     for key, value in tensors.items():
         name, _, quantity = key.rpartition("/")
         parameter = parameters[name]
-        device = (
-            torch.device("cpu") if quantity == "step" and parameter.device.type == "cpu" else parameter.device
-        )
+        on_device = quantity != "step" or optimizer.defaults.get("fused")
+        device = parameter.device if on_device else torch.device("cpu")
         optimizer.state[parameter][quantity] = value.to(device).clone()

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from captioning.config import OptimConfig
+from captioning.config import OptimConfig, Optimizer
 from captioning.optim import (
+    OriginalAdamW,
     learning_rate_factor,
     load_optimizer_tensors,
     make_optimizer,
@@ -39,21 +42,38 @@ def test_biases_and_layer_norms_do_not_decay_and_frozen_weights_are_left_out() -
 @pytest.mark.parametrize(
     ("schedule", "factors"),
     [
-        ("linear", [0.5, 1, 0.75, 0.5, 0.25, 0]),
-        ("constant", [0.5, 1, 1, 1, 1, 1]),
-        ("cosine", [0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0]),
+        ("linear", [0, 0.5, 1, 0.75, 0.5, 0.25, 0]),
+        ("constant", [0, 0.5, 1, 1, 1, 1, 1]),
+        ("cosine", [0, 0.5, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0]),
     ],
 )
-def test_the_learning_rate_rises_and_falls_as_set(schedule: str, factors: list[float]) -> None:
+def test_the_learning_rate_rises_and_falls_as_set_and_the_originals_is_a_step_ahead(
+    schedule: str, factors: list[float]
+) -> None:
     config = OptimConfig(schedule=schedule, warmup_share=1 / 3)  # type: ignore[arg-type]
     factor = learning_rate_factor(config, 6)
-    assert [factor(step) for step in range(1, 7)] == pytest.approx(factors)
+    assert [factor(step) for step in range(1, 7)] == pytest.approx(factors[:-1])
+    factor = learning_rate_factor(replace(config, kind="adamw_original"), 6)
+    assert [factor(step) for step in range(1, 7)] == pytest.approx(factors[1:])
 
 
-def test_an_optimizer_put_back_takes_the_same_steps() -> None:
+def test_the_original_decays_after_the_update_and_adds_epsilon_before_the_correction() -> None:
+    weight = nn.Parameter(torch.tensor([[2.0]]))
+    weight.grad = torch.tensor([[0.5]])
+    optimizer = OriginalAdamW(
+        [{"params": [weight], "weight_decay": 0.1}], lr=0.1, betas=(0.9, 0.99), eps=0.05
+    )
+    optimizer.step()
+    # means 0.05 and 0.0025; the root is 0.05; corrections 0.1 and sqrt(0.01) cancel
+    assert weight.item() == pytest.approx((2 - 0.1 * 0.05 / (0.05 + 0.05)) * (1 - 0.1 * 0.1))
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adamw_original"])
+def test_an_optimizer_put_back_takes_the_same_steps(kind: Optimizer) -> None:
     torch.manual_seed(0)
     model = Small()
-    optimizer = make_optimizer(model, OptimConfig())
+    config = OptimConfig(kind=kind)
+    optimizer = make_optimizer(model, config)
 
     def step() -> None:
         model.LayerNorm(model.dense(torch.ones(4, 3))).square().sum().backward()
@@ -66,7 +86,7 @@ def test_an_optimizer_put_back_takes_the_same_steps() -> None:
     step()
     wanted = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(weights)
-    optimizer = make_optimizer(model, OptimConfig())
+    optimizer = make_optimizer(model, config)
     load_optimizer_tensors(model, optimizer, saved)
     step()
     assert all(torch.equal(value, wanted[name]) for name, value in model.state_dict().items())

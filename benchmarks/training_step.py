@@ -1,0 +1,155 @@
+"""How fast a captioning step trains: BERT-base size, 21,128 pieces, 30 tag pieces, 50 regions.
+
+    OMP_NUM_THREADS=2 python -m benchmarks.training_step --peer ../Oscar \
+        --out benchmarks/results/training_step.json
+
+A step is forward, backward, clipping and AdamW, with dropout. "sparse" is the original's objective on the
+original's batch: 16 captions of 16 pictures, at most 3 masked pieces each. "dense" trains every piece; with 80
+captions each picture has five, which read one prefix. Every measurement is a process of its own, ours and
+the original's in turn; minima count. --peer is a checkout of microsoft/Oscar, see `benchmarks.original`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import workload
+from benchmarks.machine import DTYPES, fast_bf16, gemm_gflops, machine, peak_megabytes
+from benchmarks.processes import arguments, figures, in_turn, inputs_folder, original, ours
+from benchmarks.results import tell
+from captioning.batches import CaptionBatch, PrefixBatch, collate_captions
+from captioning.config import LossConfig, Masking, OptimConfig
+from captioning.examples import IGNORED, CaptionExample
+from captioning.optim import make_optimizer
+from captioning.steps import Objective
+from oscar.configuration import OscarConfig
+
+PICTURES = 16
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a step trains on."""
+
+    masking: Masking
+    captions: int
+    """Captions of each picture."""
+    peer: bool = False
+    """Does the original have such a step?"""
+
+
+SCENARIOS = {
+    "sparse, 16 captions of 16 pictures": Scenario("sparse", 1, peer=True),
+    "dense, 16 captions of 16 pictures": Scenario("dense", 1),
+    "dense, 80 captions of 16 pictures": Scenario("dense", 5),
+}
+
+
+def example(caption: Tensor, masked: Tensor, masking: Masking, config: OscarConfig) -> CaptionExample:
+    """A caption of the workload as an example of the objective."""
+    pieces = caption[caption != config.pad_token_id]
+    if masking == "dense":
+        return CaptionExample(pieces=pieces[:-1].numpy(), targets=pieces[1:].numpy())
+    chosen = masked[: len(pieces)]
+    targets = pieces.masked_fill(~chosen, IGNORED)
+    return CaptionExample(
+        pieces=pieces.masked_fill(chosen, config.mask_token_id).numpy(), targets=targets.numpy()
+    )
+
+
+def batch_of(inputs: dict[str, Tensor], scenario: Scenario, config: OscarConfig) -> CaptionBatch:
+    """16 pictures and their captions; with several captions a picture, those of its neighbours serve."""
+    rows = [(p + c) % workload.N_PICTURES for p in range(PICTURES) for c in range(scenario.captions)]
+    examples = [example(inputs["captions"][r], inputs["masked"][r], scenario.masking, config) for r in rows]
+    tags, regions = inputs["tag_ids"][:PICTURES], inputs["region_features"][:PICTURES]
+    return CaptionBatch(
+        image_ids=tuple(map(str, range(PICTURES))),
+        prefix=PrefixBatch(
+            tag_ids=tags,
+            tag_mask=torch.ones_like(tags, dtype=torch.bool),
+            region_features=regions,
+            region_mask=torch.ones(regions.shape[:2], dtype=torch.bool),
+        ),
+        groups=collate_captions(
+            examples, np.repeat(np.arange(PICTURES), scenario.captions).tolist(), pad_id=0
+        ),
+        n_captions=len(examples),
+    )
+
+
+def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
+    """Ours, in this process: seconds of some steps as `captioning.trainer` takes them."""
+    scenario = SCENARIOS[name]
+    model, inputs = workload.load(folder)
+    batch = batch_of(inputs, scenario, model.config)
+    objective = Objective(model, "caption", LossConfig(masking=scenario.masking, label_smoothing=0.1)).train()
+    optimizer = make_optimizer(model, OptimConfig(learning_rate=3e-5))
+
+    def step() -> float:
+        torch.manual_seed(0)
+        with torch.autocast("cpu", DTYPES[dtype], enabled=dtype != "fp32"):
+            loss = objective(batch, 0)["loss"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss)
+
+    with FlopCounterMode(display=False) as counter:
+        loss = step()
+    rate, seconds = gemm_gflops(DTYPES[dtype]), []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    return {
+        "seconds": seconds,
+        "gemm_gflops": max(rate, gemm_gflops(DTYPES[dtype])),
+        "gflop": counter.get_total_flops() / 1e9,
+        "peak_mb": peak_megabytes(),
+        "out": loss,
+    }
+
+
+def compare(name: str, folder: Path, peer: Path | None, rounds: int) -> dict[str, Any]:
+    """One scenario, ours and, where it has such a step, the original's."""
+    scenario = SCENARIOS[name]
+    dtypes = ["fp32", "bf16"] if fast_bf16() else ["fp32"]
+    commands = {f"ours, {dtype}": ours(__spec__.name, folder, name, dtype) for dtype in dtypes}
+    if peer is not None and scenario.peer:
+        commands["original"] = original(peer, folder, "train", "--batch", str(PICTURES), "--repeats", "3")
+    measured = dict(zip(commands, in_turn(list(commands.values()), [rounds] * len(commands)), strict=True))
+    result: dict[str, Any] = {
+        side: figures(run, PICTURES * scenario.captions) for side, run in measured.items()
+    }
+    if "original" in measured:
+        ratio = measured["original"]["seconds"] / measured["ours, fp32"]["seconds"]
+        result["original"]["ours_fp32_is_faster"] = round(ratio, 2)
+    return result
+
+
+def main() -> None:
+    """Compare, print, write."""
+    given = arguments(__doc__).parse_args()
+    if given.one:
+        folder, name, dtype = given.one
+        print(json.dumps(measure(Path(folder), name, dtype)))
+        return
+    names = [name for name in SCENARIOS if (given.only or "") in name]
+    with inputs_folder() as folder:
+        scenarios = {name: compare(name, folder, given.peer, given.rounds) for name in names}
+    tell({"what": __doc__.splitlines()[0], "machine": machine(), "scenarios": scenarios}, given.out)
+
+
+if __name__ == "__main__":
+    main()

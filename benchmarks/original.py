@@ -40,7 +40,7 @@ UNUSED: dict[str, dict[str, Any]] = {
 
 
 def import_original(peer: Path) -> Any:
-    """Its module of models; what it imports for downloads, Python 2 and nocaps is replaced by empty modules."""
+    """Its module of models; what it imports for downloads, Python 2 and nocaps becomes empty modules."""
     for name, values in UNUSED.items():
         module = ModuleType(name)
         vars(module).update(values)

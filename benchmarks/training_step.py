@@ -1,12 +1,11 @@
 """How fast a captioning step trains: BERT-base size, 21,128 pieces, 30 tag pieces, 50 regions.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.training_step --peer ../Oscar \
-        --out benchmarks/results/training_step.json
+    OMP_NUM_THREADS=2 python -m benchmarks.training_step --peer ../Oscar --out training_step.json
 
 A step is forward, backward, clipping and AdamW, with dropout. "sparse" is the original's objective on the
-original's batch: 16 captions of 16 pictures, at most 3 masked pieces each. "dense" trains every piece; with 80
-captions each picture has five, which read one prefix. Every measurement is a process of its own, ours and
-the original's in turn; minima count. --peer is a checkout of microsoft/Oscar, see `benchmarks.original`.
+original's batch: 16 captions of 16 pictures, at most 3 masked pieces each. "dense" trains every piece; with
+80 captions each picture has five, which read one prefix. Every measurement is a process of its own, ours
+and the original's in turn; minima count. --peer is a checkout of microsoft/Oscar, see `benchmarks.original`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ COMMANDS = {
     "train-detector": ("features.train_detector", "train the mini detector on PASCAL VOC"),
     "train": ("captioning.train", "train a captioner; without arguments, a one-minute run on the samples"),
     "caption": ("captioning.caption", "caption a folder of pictures or a file of regions"),
+    "convert": ("captioning.convert", "bring weights of Oscar, VinVL, Mengzi-Oscar or BERT to our format"),
     "doctor": ("captioning.doctor", "check this machine and say how to cure what is missing"),
     "eval": ("eval", "score captions against captions written by people"),
     "app": ("app", "browse pictures, captions and regions on this machine"),

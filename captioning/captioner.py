@@ -23,9 +23,9 @@ import torch
 from PIL import Image
 
 from captioning.batches import collate_prefix, to_device
-from captioning.checkpoints import CaptionerCheckpoint, DetectorInfo, read_captioner
+from captioning.checkpoints import CaptionerCheckpoint, read_captioner
 from captioning.config import DecodeConfig
-from captioning.detector_match import DetectorMismatch, describe, extract_command
+from captioning.detector_match import DetectorMismatch, describe, detector_of, extract_command
 from captioning.examples import prefix_example
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
 from captioning.precision import pick_device
@@ -213,13 +213,7 @@ class Captioner:
             DetectorMismatch: Another detector, vocabulary, width or selection; with the command to run.
         """
         wanted = self.info.detector
-        found = DetectorInfo(
-            backend=store.backend,
-            fingerprint=store.fingerprint,
-            feature_dim=store.feature_dim,
-            vocabulary_id=store.vocabulary_id,
-            has_globals=store.has_globals,
-        )
+        found = detector_of(store)
         if found != wanted and len(store):
             images = store.attributes["run"].get("images", "DIR")
             raise DetectorMismatch(

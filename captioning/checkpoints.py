@@ -1,17 +1,16 @@
 """Checkpoint folders: written aside, sealed by a manifest, renamed; the newest one that verifies is found.
 
 A folder holds what a captioner needs (``config.json``, ``model.safetensors``, ``vocab.txt``,
-``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``) and, written
-last, ``manifest.json`` with the SHA-256 of all the others. A folder without a true manifest does not count.
+``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``), how the
+weights were converted (``conversion.json``) and, written last, ``manifest.json`` with the SHA-256 of all the
+others. A folder without a true manifest does not count.
 Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -26,13 +25,15 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as hf_logging
 
 from captioning.config import DecodeConfig, PrefixConfig
+from captioning.folders import fsync, sha256_of, write_json, written_aside
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from oscar.modeling import OscarForCaptioning
 
 FORMAT = "tushuo-checkpoint/1"
 INFO, MANIFEST, MODEL = "tushuo.json", "manifest.json", "model.safetensors"
 STATE, STATE_TENSORS = "training.json", "training.safetensors"
-REQUIRED = frozenset(("config.json", MODEL, INFO, VOCABULARY_FILE))
+CONVERSION = "conversion.json"
+REQUIRED = frozenset(("config.json", MODEL, VOCABULARY_FILE))
 LAST, BEST = "last", "best"
 _STEP_FOLDER = re.compile(r"step-(\d{8,})")
 
@@ -120,37 +121,35 @@ def write_checkpoint(
     *,
     model: PreTrainedModel,
     tokenizer: CaptionTokenizer,
-    info: CaptionerInfo,
+    info: CaptionerInfo | None,
     state: TrainingState | None = None,
+    conversion: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes a folder so that a reader finds all of it or none of it, whenever the writer dies.
+
+    Args:
+        folder: the checkpoint's own.
+        model: its weights and sizes.
+        tokenizer: its vocabulary.
+        info: None where it is not known which regions the model reads; it then writes no captions.
+        state: what a resumed run needs.
+        conversion: the report of converted weights.
 
     Raises:
         OSError: the disk is full or not writable; an earlier folder of that name is untouched.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = folder.with_name(f".{folder.name}.partial")
-    replaced = folder.with_name(f".{folder.name}.replaced")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir()
-    try:
+    with written_aside(folder) as aside:
         with _quiet():
             model.save_pretrained(aside)
         tokenizer.save(aside)
-        _write_json(aside / INFO, info.to_json())
+        if info is not None:
+            write_json(aside / INFO, info.to_json())
         if state is not None:
             save_file(state.tensors, aside / STATE_TENSORS)
-            _write_json(aside / STATE, state.values)
+            write_json(aside / STATE, state.values)
+        if conversion is not None:
+            write_json(aside / CONVERSION, conversion)
         _seal(aside)
-        if folder.exists():  # damaged, or interrupted before it was validated
-            shutil.rmtree(replaced, ignore_errors=True)
-            folder.rename(replaced)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    _fsync(folder.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def verify_checkpoint(folder: Path) -> None:
@@ -181,7 +180,7 @@ def verify_checkpoint(folder: Path) -> None:
                 f"{path}: {path.stat().st_size} bytes, {MANIFEST} says {wanted['bytes']}; "
                 "the file was cut or replaced"
             )
-        if _sha256(path) != wanted["sha256"]:
+        if sha256_of(path) != wanted["sha256"]:
             raise CheckpointError(
                 f"{path}: its SHA-256 is not that of {MANIFEST}; the file was changed or damaged"
             )
@@ -193,6 +192,12 @@ def read_info(folder: Path) -> CaptionerInfo:
     Raises:
         CheckpointError: missing, not JSON, or with missing or unknown fields.
     """
+    if not (folder / INFO).is_file():
+        raise CheckpointError(
+            f"{folder}: no {INFO}, so it is not known which detector's regions this model reads. If it is a "
+            f"captioner, name a regions file of that detector: python -m captioning.convert {folder} DEST "
+            f"--regions FILE; else train one from it: python -m captioning.train --init {folder}"
+        )
     values = _read_json(folder / INFO)
     try:
         return CaptionerInfo.from_json(values)
@@ -206,6 +211,11 @@ def read_captioner(folder: Path) -> CaptionerCheckpoint:
     Raises:
         CheckpointError: the folder is not whole, or holds no captioner.
     """
+    if not (folder / MANIFEST).is_file() and not (folder / INFO).is_file():
+        raise CheckpointError(
+            f"{folder}: no checkpoint of captioning.train. Weights of Oscar, VinVL or Mengzi-Oscar are "
+            f"converted first: python -m captioning.convert {folder} DEST --regions FILE"
+        )
     verify_checkpoint(folder)
     info = read_info(folder)
     if info.objective == "pretrain":
@@ -288,7 +298,7 @@ def point(run: Path, name: str, folder: Path) -> None:
     aside.unlink(missing_ok=True)
     aside.symlink_to(folder.name, target_is_directory=True)
     aside.replace(run / name)
-    _fsync(run)
+    fsync(run)
 
 
 def prune(run: Path, keep_last: int, keep: Collection[Path]) -> None:
@@ -321,16 +331,11 @@ def _seal(folder: Path) -> None:
     """Brings every file to the disk, then the manifest that vouches for them, then the folder."""
     files = {}
     for path in sorted(folder.iterdir()):
-        _fsync(path)
-        files[path.name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
-    _write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
-    _fsync(folder / MANIFEST)
-    _fsync(folder)
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    text = json.dumps(values, ensure_ascii=False, indent=1, default=str)
-    path.write_text(text + "\n", encoding="utf-8")
+        fsync(path)
+        files[path.name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
+    fsync(folder / MANIFEST)
+    fsync(folder)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -343,16 +348,3 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError(f"{path}: a JSON {type(values).__name__}, wanted an object")
     return values
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,10 +6,22 @@ import shlex
 from pathlib import Path
 
 from captioning.checkpoints import DetectorInfo
+from features.store import RegionStore
 
 
 class DetectorMismatch(ValueError):
     """Regions of another detector than the checkpoint's; the message ends with the command to run."""
+
+
+def detector_of(store: RegionStore) -> DetectorInfo:
+    """The detector that made a regions file."""
+    return DetectorInfo(
+        backend=store.backend,
+        fingerprint=store.fingerprint,
+        feature_dim=store.feature_dim,
+        vocabulary_id=store.vocabulary_id,
+        has_globals=store.has_globals,
+    )
 
 
 def describe(detector: DetectorInfo) -> str:

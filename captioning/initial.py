@@ -11,7 +11,8 @@ import torch
 from captioning.config import TrainConfig
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from oscar.configuration import SPECIAL_IDS, OscarConfig
-from oscar.conversion import load_weights, oscar_config
+from oscar.conversion import oscar_config
+from oscar.keys import load_weights
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 from oscar.published import CONFIG, INDEX, Published, read_published
 

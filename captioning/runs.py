@@ -16,7 +16,6 @@ from captioning.checkpoints import (
     LAST,
     CaptionerInfo,
     CheckpointError,
-    DetectorInfo,
     LexiconInfo,
     TrainingState,
     checkpoints,
@@ -25,6 +24,7 @@ from captioning.checkpoints import (
 )
 from captioning.config import TrainConfig
 from captioning.dataset import CaptionedPictures, join
+from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
 from captioning.records import read_records
@@ -123,13 +123,7 @@ def prepare(config: TrainConfig) -> Run:
         validation=validation,
         info=CaptionerInfo(
             objective=config.objective,
-            detector=DetectorInfo(
-                backend=store.backend,
-                fingerprint=store.fingerprint,
-                feature_dim=store.feature_dim,
-                vocabulary_id=store.vocabulary_id,
-                has_globals=store.has_globals,
-            ),
+            detector=detector_of(store),
             lexicon=LexiconInfo(name=lexicon.name, sha256=lexicon.sha256),
             prefix=config.data.prefix,
             decode=config.decode,

@@ -12,8 +12,9 @@ from torch import Tensor
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from oscar.configuration import SPECIAL_IDS, OscarConfig
-from oscar.conversion import KeyReport, load_weights, oscar_config
-from oscar.modeling import OscarForCaptioning, OscarForPreTraining
+from oscar.conversion import model_class, oscar_config
+from oscar.keys import KeyReport, load_weights
+from oscar.modeling import OscarForCaptioning, OscarForPreTraining, OscarForRetrieval
 from oscar.published import ConversionError, read_published
 from tests.oscar.conftest import SIZES, randomise
 
@@ -394,3 +395,26 @@ def test_a_configuration_without_sizes_names_them(
     publish(tmp_path, captioner_state(make_config()), settings)
     with pytest.raises(ConversionError, match=r"config.json: lacks num_hidden_layers, so it is no BERT"):
         load(tmp_path)
+
+
+def test_a_retrieval_checkpoint_keeps_its_classifier_and_no_other_task_does(
+    tmp_path: Path, make_config: Callable[..., OscarConfig]
+) -> None:
+    trunk = {key: value for key, value in captioner_state(make_config()).items() if key.startswith("bert.")}
+    head = {"classifier.weight": torch.rand(2, 32), "classifier.bias": torch.rand(2)}
+    source = read_published(publish(tmp_path, trunk | head, VINVL_CONFIG))
+    assert model_class(source) is OscarForRetrieval
+    model = OscarForRetrieval(oscar_config(source, IDS, max_caption_pieces=12))
+    report = load_weights(model, source)
+    assert (report.new, report.dropped, report.tied) == ({}, {}, ())
+    assert torch.equal(model.classifier.weight, head["classifier.weight"])
+    questions = {"classifier.0.weight": torch.rand(64, 32), "classifier.3.weight": torch.rand(2, 64)}
+    source = read_published(publish(tmp_path, trunk | questions, VINVL_CONFIG))
+    assert model_class(source) is OscarForCaptioning
+    report = load_weights(OscarForCaptioning(oscar_config(source, IDS, max_caption_pieces=12)), source)
+    assert report.dropped["classifier.0.weight"] == "the head of another task"
+    assert report.new["cls.predictions.bias"] == "saved without a word head"
+    source = read_published(publish(tmp_path, captioner_state(make_config()), VINVL_CONFIG))
+    report = load_weights(OscarForRetrieval(oscar_config(source, IDS, max_caption_pieces=12)), source)
+    assert report.dropped["cls.predictions.bias"] == "the model has no word head"
+    assert set(report.new) == set(head)

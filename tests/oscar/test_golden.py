@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from oscar.backbone import Prefix
-from oscar.conversion import load_weights, oscar_config
+from oscar.conversion import oscar_config
+from oscar.keys import load_weights
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 from oscar.objectives import (
     contrast_loss,

@@ -101,11 +101,12 @@ def convert(config: ConvertConfig) -> None:
     if config.geometry == "hw":
         source = source.with_sides_swapped()
     slots = {} if config.max_caption_pieces is None else {"max_caption_pieces": config.max_caption_pieces}
+    made = oscar_config(source, special_ids(tokenizer), **slots)
     torch.manual_seed(SEED)
-    model = model_class(source)(oscar_config(source, special_ids(tokenizer), **slots))
+    model = model_class(source)(made)
     keys = load_weights(model, source)
     info = None if config.regions is None else captioner_info(config, config.regions, model, keys)
-    told = list(decisions(config, source, model.config, info))
+    told = list(decisions(config, source, made, info))
     report = {
         "format": FORMAT,
         "source": folder.name if Path(config.source).is_dir() else config.source,

@@ -191,7 +191,7 @@ def summary(config: ConvertConfig, model: AnyOscar, keys: KeyReport, info: Capti
     counts = (
         f"{len(keys.copied)} copied, {len(keys.tied)} tied, {len(keys.new)} new, {len(keys.dropped)} dropped"
     )
-    use = f"python -m captioning.train --init {config.dest}"
+    use = f"python -m captioning.train --init {config.dest} (captioners: --regions FILE, to write captions)"
     if info is not None:
         use = f"python -m captioning.caption --checkpoint {config.dest} --features {config.regions}"
     return f"{counts}\n{config.dest}: {type(model).__name__}; next: {use}"

@@ -13,9 +13,6 @@ from torch import Tensor
 
 from captioning.examples import IGNORED, CaptionExample, PairExample, PrefixExample
 
-CAPTION_GROUPS = 8
-"""Captions of a batch are padded in so many groups of like length: 1.75 times less padding on Flickr8k-CN."""
-
 T = TypeVar("T")
 
 
@@ -34,8 +31,8 @@ class PrefixBatch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionGroup:
-    """C captions of like length, padded to T."""
+class Captions:
+    """C captions, padded to T."""
 
     pieces: Tensor
     """(C, T) what is read."""
@@ -53,7 +50,7 @@ class CaptionBatch:
 
     image_ids: tuple[str, ...]
     prefix: PrefixBatch
-    groups: tuple[CaptionGroup, ...]
+    captions: Captions
     n_captions: int
 
 
@@ -103,18 +100,11 @@ def collate_prefix(examples: Sequence[PrefixExample], pad_id: int) -> PrefixBatc
     return PrefixBatch(tag_ids=tag_ids, tag_mask=tag_mask, region_features=features, region_mask=region_mask)
 
 
-def collate_captions(
-    examples: Sequence[CaptionExample], pictures: Sequence[int], pad_id: int, n_groups: int = CAPTION_GROUPS
-) -> tuple[CaptionGroup, ...]:
-    """Captions sorted by length into groups of about equal size, each padded to its own longest."""
-    order = np.argsort([len(example.pieces) for example in examples], kind="stable")
-    groups = []
-    for rows in np.array_split(order, min(n_groups, len(order))):
-        pieces, real = pad_rows([examples[row].pieces for row in rows], pad_id)
-        targets, _ = pad_rows([examples[row].targets for row in rows], IGNORED)
-        picture = torch.tensor([pictures[row] for row in rows])
-        groups.append(CaptionGroup(pieces=pieces, targets=targets, real=real, picture=picture))
-    return tuple(groups)
+def collate_captions(examples: Sequence[CaptionExample], pictures: Sequence[int], pad_id: int) -> Captions:
+    """Pads captions, each beside the row of its picture, to the longest."""
+    pieces, real = pad_rows([example.pieces for example in examples], pad_id)
+    targets, _ = pad_rows([example.targets for example in examples], IGNORED)
+    return Captions(pieces=pieces, targets=targets, real=real, picture=torch.tensor(pictures))
 
 
 def collate_pairs(

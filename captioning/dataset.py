@@ -144,7 +144,7 @@ class CaptionedPictures:
         return CaptionBatch(
             image_ids=tuple(self.records[index].image_id for index in indices),
             prefix=collate_prefix([self.prefix(index) for index in indices], pad),
-            groups=collate_captions(examples, pictures, pad),
+            captions=collate_captions(examples, pictures, pad),
             n_captions=len(examples),
         )
 

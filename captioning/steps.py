@@ -44,28 +44,24 @@ def caption_step(model: OscarForCaptioning, batch: CaptionBatch, config: LossCon
     prefix = model.bert.encode_prefix(
         batch.prefix.tag_ids, batch.prefix.tag_mask, batch.prefix.region_features, batch.prefix.region_mask
     )
-    hidden, targets = [], []
-    for group in batch.groups:
-        if config.masking == "dense":
-            stream = dense_masked_tokens(group.pieces, model.config.mask_token_id)
-        else:
-            stream = masked_tokens(group.pieces)
-        predicted = group.targets != IGNORED
-        hidden.append(
-            model.bert.read_prefix(
-                prefix,
-                stream.input_ids,
-                stream.position_ids,
-                stream.self_mask,
-                group.picture,
-                last=group.targets.shape[1],  # dense: the queries, which stand last; sparse: every position
-                rows=predicted,
-            )
-        )
-        targets.append(group.targets[predicted])
-    logits = model.word_logits(torch.cat(hidden))  # (N, V)
-    target = torch.cat(targets)
-    return {"loss": _word_loss(logits, target, config, step), "accuracy": _accuracy(logits, target)}
+    captions = batch.captions
+    predicted, real = captions.targets != IGNORED, captions.real
+    if config.masking == "dense":
+        stream = dense_masked_tokens(captions.pieces, model.config.mask_token_id)
+        rows, real = torch.cat([torch.zeros_like(real), predicted], dim=1), real.repeat(1, 2)
+    else:
+        stream, rows = masked_tokens(captions.pieces), predicted
+    hidden = model.bert.read_prefix(
+        prefix,
+        stream.input_ids,
+        stream.position_ids,
+        stream.self_mask,
+        captions.picture,
+        real=real,
+        rows=rows,
+    )
+    logits, targets = model.word_logits(hidden), captions.targets[predicted]  # (N, V), (N,)
+    return {"loss": _word_loss(logits, targets, config, step), "accuracy": _accuracy(logits, targets)}
 
 
 def pretrain_step(model: OscarForPreTraining, batch: PairBatch, config: LossConfig, step: int) -> Losses:

@@ -15,6 +15,7 @@ from oscar.configuration import OscarConfig
 from oscar.embeddings import TextEmbeddings
 from oscar.encoder import KeysValues, OscarEncoder, Trace, additive_mask
 from oscar.heads import Pooler, WordHead
+from oscar.packing import Packing
 
 CAPTION_SEGMENT, TAG_SEGMENT = 0, 1
 
@@ -140,8 +141,11 @@ class OscarModel(OscarPreTrainedModel):
         tags = self.embeddings(tag_ids, positions, torch.full_like(positions, TAG_SEGMENT))
         hidden = torch.cat([tags, self.embed_regions(region_features)], dim=1)  # (B, G + R, D)
         mask = torch.cat([tag_mask, region_mask], dim=1)
-        layers = self.encoder.keys_values(hidden, additive_mask(mask, hidden.dtype)[:, None, None])
-        return Prefix(tuple(layers), mask)
+        packing = Packing.of(mask)
+        if packing is not None:
+            hidden = packing.pack(hidden)
+        bias = additive_mask(mask, hidden.dtype)[:, None, None]
+        return Prefix(tuple(self.encoder.keys_values(hidden, bias, packing)), mask)
 
     def read_prefix(
         self,
@@ -151,6 +155,7 @@ class OscarModel(OscarPreTrainedModel):
         self_mask: Tensor,
         picture: Tensor | None = None,
         last: int | None = None,
+        real: Tensor | None = None,
         rows: Tensor | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
@@ -165,13 +170,16 @@ class OscarModel(OscarPreTrainedModel):
             position_ids: (C or 1, T).
             self_mask: (C or 1, T, T) bool [reader, read] inside a stream, such as `dense_mask(n)`.
             picture: (C,) long, the picture of each stream; None: C / B streams a picture, side by side.
-            last: return only the last positions of each stream and save computing the others' end.
-            rows: (C, last or T) bool, return only these of them, such as the masked ones.
+            last: return only the last positions of each stream and save computing the others' end; not
+                together with `real` or `rows`.
+            real: (C, T) bool, False on padding, which is then not computed; `self_mask` must keep the others
+                from reading it.
+            rows: (C, T) bool, return only these positions, such as the masked ones; within `real`.
             trace: filled with every layer's states and its attention, from a position of a stream to
                 [tags | regions | the stream].
 
         Returns:
-            (C, last or T, D), with `rows` (N, D) in reading order.
+            (C, last or T, D); with `real` or `rows` (N, D), those positions in reading order.
 
         Raises:
             ValueError: `picture` is None and C is not a multiple of B.
@@ -186,8 +194,14 @@ class OscarModel(OscarPreTrainedModel):
             )
         hidden = self.embeddings(input_ids, position_ids, torch.full_like(position_ids, CAPTION_SEGMENT))
         own_mask = additive_mask(self_mask, hidden.dtype)[:, None]
-        hidden, _ = self.read_layers(prefix, hidden, own_mask, last=last, rows=rows, trace=trace)
-        return hidden
+        packing = Packing.of(real)
+        if packing is not None:
+            hidden = packing.pack(hidden)
+            rows = None if rows is None else rows.flatten()[packing.rows]
+        hidden, _ = self.read_layers(
+            prefix, hidden, own_mask, last=last, rows=rows, packing=packing, trace=trace
+        )
+        return hidden if real is None else hidden.reshape(-1, hidden.shape[-1])
 
     def read_layers(
         self,
@@ -197,21 +211,24 @@ class OscarModel(OscarPreTrainedModel):
         past: tuple[KeysValues, ...] | None = None,
         last: int | None = None,
         rows: Tensor | None = None,
+        packing: Packing | None = None,
         trace: Trace | None = None,
     ) -> tuple[Tensor, tuple[KeysValues, ...]]:
         """`read_prefix` on embedded streams, B * W of them side by side, behind their `past`.
 
         Args:
             prefix: of B pictures.
-            hidden: (C, T, D) embedded pieces.
+            hidden: (C, T, D) or packed (N, D), embedded pieces.
             own_mask: additive, (C or 1, 1, T, past + T).
             past: keys and values of each stream's earlier positions in every layer.
             last: as in `read_prefix`.
-            rows: as in `read_prefix`.
+            rows: (C, T), packed (N,), bool: return only these positions.
+            packing: of the streams, if they are packed; not together with `past` or `last`.
             trace: as in `read_prefix`.
 
         Returns:
-            (C, last or T, D) or (N, D), and the streams' keys and values in every layer, past included.
+            (C, last or T, D), or (N, D) of packed streams and chosen rows; and the streams' keys and values
+            in every layer, past included.
         """
         if trace is not None:
             trace.hidden_states.append(hidden)
@@ -226,6 +243,7 @@ class OscarModel(OscarPreTrainedModel):
                 prefix_mask,
                 own_mask,
                 past=past[i] if past else None,
+                packing=packing,
                 trace=trace,
                 **ends,
             )

@@ -5,7 +5,8 @@ whose evidence (tags and regions, the prefix) was encoded before: several stream
 the same keys and values, without a copy for each, and to their own.
 
 Shapes: B pictures, W streams of each, C = B * W streams, T positions of a stream, P prefix positions,
-S own positions read by a stream (earlier ones and its T), N heads, d = D / N.
+S own positions read by a stream (earlier ones and its T), N heads, d = D / N. Packed sequences are one long
+row of their real positions, see `oscar.packing`.
 """
 
 import math
@@ -19,6 +20,7 @@ from torch.nn import functional
 from transformers.activations import ACT2FN
 
 from oscar.configuration import OscarConfig
+from oscar.packing import Packing
 
 # Added to a score that may not be read. Far below any score, so that exp() gives exactly 0; finite, so that a
 # row that may read nothing stays a number; inside float16. (The original adds -10,000.)
@@ -63,7 +65,7 @@ class Trace:
     attentions: list[Tensor] = field(default_factory=list)
     """Of each layer, (B, N, reader, read), before dropout; rows sum to 1. A stream reads [prefix | own]."""
     hidden_states: list[Tensor] = field(default_factory=list)
-    """The embedded sequence, then what each layer made of it, (B, L, D)."""
+    """The embedded sequence, then what each layer made of it, (B, L, D) or packed."""
 
 
 class SelfAttention(nn.Module):
@@ -78,19 +80,30 @@ class SelfAttention(nn.Module):
         self.key = nn.Linear(width, width)
         self.value = nn.Linear(width, width)
 
-    def _split(self, projected: Tensor) -> Tensor:
-        """(B, T, D) -> (B, N, T, d)."""
-        return projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+    def _split(self, projected: Tensor, packing: Packing | None) -> Tensor:
+        """(B, T, D) or packed -> (B, N, T, d)."""
+        padded = projected if packing is None else packing.unpack(projected)
+        return padded.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def keys_values(self, hidden: Tensor) -> KeysValues:
-        """(B, T, D) -> keys and values (B, N, T, d)."""
-        return KeysValues(self._split(self.key(hidden)), self._split(self.value(hidden)))
+    def _join(self, attended: Tensor, packing: Packing | None) -> Tensor:
+        """(B, N, T, d) -> (B, T, D) or packed: `_split` undone."""
+        joined = attended.transpose(1, 2).flatten(2)
+        return joined if packing is None else packing.pack(joined)
+
+    def keys_values(self, hidden: Tensor, packing: Packing | None = None) -> KeysValues:
+        """(B, T, D) or packed -> keys and values (B, N, T, d)."""
+        return KeysValues(self._split(self.key(hidden), packing), self._split(self.value(hidden), packing))
 
     def forward(
-        self, hidden: Tensor, own: KeysValues, mask: Tensor | None, trace: Trace | None = None
+        self,
+        hidden: Tensor,
+        own: KeysValues,
+        mask: Tensor | None,
+        packing: Packing | None = None,
+        trace: Trace | None = None,
     ) -> Tensor:
-        """(B, T, D), its keys and values, an additive mask that broadcasts to (B, N, T, T) -> (B, T, D)."""
-        query = self._split(self.query(hidden))
+        """(B, T, D) or packed, its keys and values, an additive mask to (B, N, T, T) -> as `hidden`."""
+        query = self._split(self.query(hidden), packing)
         if trace is None:
             attended = functional.scaled_dot_product_attention(
                 query,
@@ -104,7 +117,7 @@ class SelfAttention(nn.Module):
             weights = (scores if mask is None else scores + mask).softmax(dim=3)
             trace.attentions.append(weights)
             attended = functional.dropout(weights, self.dropout, self.training) @ own.values
-        return attended.transpose(1, 2).flatten(2)
+        return self._join(attended, packing)
 
     def read(
         self,
@@ -113,6 +126,7 @@ class SelfAttention(nn.Module):
         prefix_mask: Tensor,
         own: KeysValues,
         own_mask: Tensor,
+        packing: Packing | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
         """Attend to the picture's prefix and to the stream's own positions, as one softmax.
@@ -122,17 +136,19 @@ class SelfAttention(nn.Module):
         was no slower: 4 heads x 64, 160 streams, 0.16 s against 0.20 s a layer forward and backward.
 
         Args:
-            hidden: (C, T, D), the streams of a picture side by side.
+            hidden: (C, T, D) or packed, the streams of a picture side by side.
             prefix: (B, N, P, d), C = B * W.
             prefix_mask: additive, (B, 1, 1, P).
             own: (C, N, S, d).
             own_mask: additive, (C or 1, 1, T, S).
+            packing: of the streams, if `hidden` is packed.
             trace: where to keep the weights.
 
         Returns:
-            (C, T, D).
+            As `hidden`.
         """
-        query = self._split(self.query(hidden)) / math.sqrt(hidden.shape[-1] // self.heads)  # (C, N, T, d)
+        query = self._split(self.query(hidden), packing)  # (C, N, T, d)
+        query = query / math.sqrt(query.shape[-1])
         to_prefix = _side_by_side(query, len(prefix.keys)) @ prefix.keys.transpose(2, 3)  # (B, N, W * T, P)
         to_prefix = _apart(to_prefix + prefix_mask, len(query))  # (C, N, T, P)
         to_own = query @ own.keys.transpose(2, 3) + own_mask  # (C, N, T, S)
@@ -143,7 +159,7 @@ class SelfAttention(nn.Module):
         of_prefix, of_own = weights.split([to_prefix.shape[3], to_own.shape[3]], dim=3)
         attended = _apart(_side_by_side(of_prefix, len(prefix.keys)) @ prefix.values, len(query))
         attended = attended + of_own @ own.values  # (C, N, T, d)
-        return attended.transpose(1, 2).flatten(2)
+        return self._join(attended, packing)
 
 
 def _side_by_side(streams: Tensor, pictures: int) -> Tensor:
@@ -214,15 +230,16 @@ class OscarLayer(nn.Module):
         hidden: Tensor,
         mask: Tensor | None,
         own: KeysValues | None = None,
+        packing: Packing | None = None,
         trace: Trace | None = None,
     ) -> Tensor:
-        """(B, T, D) and an additive mask that broadcasts to (B, N, T, T) -> (B, T, D).
+        """(B, T, D) or packed, and an additive mask that broadcasts to (B, N, T, T) -> as `hidden`.
 
         `own` are the keys and values of `hidden`, where they were needed before.
         """
         if own is None:
-            own = self.attention.self.keys_values(hidden)
-        return self._feed_forward(self.attention.self(hidden, own, mask, trace), hidden, trace)
+            own = self.attention.self.keys_values(hidden, packing)
+        return self._feed_forward(self.attention.self(hidden, own, mask, packing, trace), hidden, trace)
 
     def read(
         self,
@@ -233,30 +250,32 @@ class OscarLayer(nn.Module):
         past: KeysValues | None = None,
         last: int | None = None,
         rows: Tensor | None = None,
+        packing: Packing | None = None,
         trace: Trace | None = None,
     ) -> tuple[Tensor, KeysValues]:
         """One layer of the caption streams.
 
         Args:
-            hidden: (C, T, D); this and the masks as in `SelfAttention.read`.
+            hidden: (C, T, D) or packed; this and the masks as in `SelfAttention.read`.
             prefix: (B, N, P, d).
             prefix_mask: additive.
             own_mask: additive, (C or 1, 1, T, past + T).
             past: keys and values of the stream's earlier positions, read before its own T.
             last: compute only the last positions of each stream; the others are only read.
-            rows: (C, last or T) bool, compute only these positions; after `last`.
+            rows: (C, T), packed (N,), bool: compute only these positions.
+            packing: of the streams, if `hidden` is packed; not together with `past` or `last`.
             trace: where to keep weights and result.
 
         Returns:
-            (C, last or T, D), with `rows` (N, D) in reading order; and the stream's keys and values, past
-            included.
+            (C, last or T, D) or packed, the chosen rows alone if any were; and the stream's keys and values,
+            past included.
         """
-        own = self.attention.self.keys_values(hidden)
+        own = self.attention.self.keys_values(hidden, packing)
         if past is not None:
             own = past.append(own)
         if last is not None:
             hidden, own_mask = hidden[:, -last:], own_mask[:, :, -last:]
-        attended = self.attention.self.read(hidden, prefix, prefix_mask, own, own_mask, trace)
+        attended = self.attention.self.read(hidden, prefix, prefix_mask, own, own_mask, packing, trace)
         if rows is not None:
             attended, hidden = attended[rows], hidden[rows]
         return self._feed_forward(attended, hidden, trace), own
@@ -297,11 +316,11 @@ class OscarEncoder(nn.Module):
             hidden = self.run(layer, hidden, mask, trace=trace)
         return hidden
 
-    def keys_values(self, hidden: Tensor, mask: Tensor) -> list[KeysValues]:
+    def keys_values(self, hidden: Tensor, mask: Tensor, packing: Packing | None) -> list[KeysValues]:
         """What every layer shows of a sequence that reads itself; the last layer computes nothing else."""
         shown = []
         for layer in self.layers:
-            shown.append(layer.attention.self.keys_values(hidden))
+            shown.append(layer.attention.self.keys_values(hidden, packing))
             if len(shown) < len(self.layer):
-                hidden = self.run(layer, hidden, mask, shown[-1])
+                hidden = self.run(layer, hidden, mask, shown[-1], packing)
         return shown

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from captioning.batches import CaptionBatch, Captions
 from captioning.config import LossConfig
 from captioning.dataset import BatchPlan, CaptionedPictures, StepBatches, join
 from captioning.examples import Match, prefix_example
@@ -52,33 +53,31 @@ def test_the_prefix_of_training_is_that_of_captioning(tmp_path: Path) -> None:
     assert (pictures.prefix(1).region_features == wanted.region_features).all()
 
 
+def examples_of(captions: Captions, picture: int) -> list[tuple[list[int], list[int]]]:
+    """Pieces and targets of a picture's captions, without padding."""
+    rows = (captions.picture == picture).nonzero().flatten().tolist()
+    real = captions.real
+    return [(captions.pieces[r][real[r]].tolist(), captions.targets[r][real[r]].tolist()) for r in rows]
+
+
 def test_an_example_does_not_depend_on_the_batch_it_stands_in(tmp_path: Path) -> None:
     pictures = pictures_of(tmp_path, loss=SPARSE)
     alone = pictures.caption_batch(3, [2])
     together = pictures.caption_batch(3, [0, 2, 4])
-    rows = [
-        (group.pieces[row][group.real[row]].tolist(), group.targets[row][group.real[row]].tolist())
-        for group in together.groups
-        for row in range(len(group.picture))
-        if group.picture[row] == 1
-    ]
-    wanted = [
-        (group.pieces[row][group.real[row]].tolist(), group.targets[row][group.real[row]].tolist())
-        for group in alone.groups
-        for row in range(len(group.picture))
-    ]
-    assert sorted(rows) == sorted(wanted)
-    other = pictures.caption_batch(4, [2])
-    assert any(not torch.equal(a.pieces, b.pieces) for a, b in zip(alone.groups, other.groups, strict=True))
+    wanted = examples_of(alone.captions, picture=0)
+    assert len(wanted) == 2
+    assert examples_of(together.captions, picture=1) == wanted
+    assert examples_of(pictures.caption_batch(4, [2]).captions, picture=0) != wanted
 
 
 def test_a_caption_batch_holds_each_chosen_caption_once_beside_its_picture(tmp_path: Path) -> None:
     pictures = pictures_of(tmp_path)
     batch = pictures.caption_batch(0, [2, 0])
     texts = {
-        (batch.image_ids[int(group.picture[row])], pictures.tokenizer.decode(group.pieces[row].tolist()))
-        for group in batch.groups
-        for row in range(len(group.picture))
+        (batch.image_ids[picture], pictures.tokenizer.decode(pieces))
+        for picture, pieces in zip(
+            batch.captions.picture.tolist(), batch.captions.pieces.tolist(), strict=True
+        )
     }
     assert batch.n_captions == 4
     assert len(texts) == 4
@@ -107,9 +106,8 @@ def test_swapped_captions_and_tags_come_from_another_picture(tmp_path: Path) -> 
 
 def test_padding_is_marked_on_every_side(tmp_path: Path) -> None:
     batch = pictures_of(tmp_path).caption_batch(0, [0, 1, 2, 3, 4])
-    for group in batch.groups:
-        assert (group.targets[~group.real] == -100).all()
-        assert (group.real.sum(1) == (group.targets != -100).sum(1)).all()
+    assert not batch.captions.real.all()
+    assert torch.equal(batch.captions.targets != -100, batch.captions.real)
     assert batch.prefix.tag_mask.shape == batch.prefix.tag_ids.shape
     assert batch.prefix.region_mask.all()
 
@@ -136,7 +134,6 @@ def test_batches_from_workers_are_those_of_the_training_process(tmp_path: Path) 
     for _ in range(3):
         ours, theirs = next(here), next(there)
         assert ours.image_ids == theirs.image_ids
-        assert all(
-            torch.equal(a.pieces, b.pieces)
-            for a, b in zip(ours.groups, theirs.groups, strict=True)  # type: ignore[union-attr]
-        )
+        assert isinstance(ours, CaptionBatch)
+        assert isinstance(theirs, CaptionBatch)
+        assert torch.equal(ours.captions.pieces, theirs.captions.pieces)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from captioning.batches import PairBatch, collate_captions
+from captioning.batches import Captions, PairBatch, PrefixBatch, collate_captions
 from captioning.config import LossConfig
 from captioning.dataset import CaptionedPictures
 from captioning.examples import IGNORED, Stream, dense_example, draws, sparse_example
@@ -63,7 +63,7 @@ def test_the_dense_loss_is_that_of_decoding_word_by_word(run: Run) -> None:
     examples = [dense_example(p, pictures.tokenizer) for i in (0, 2) for p in pictures.captions[i][:2]]
     batch = replace(
         pictures.caption_batch(0, [0, 2]),
-        groups=collate_captions(examples, [0, 0, 1, 1], pictures.tokenizer.pad_id),
+        captions=collate_captions(examples, [0, 0, 1, 1], pictures.tokenizer.pad_id),
     )
     loss = caption_step(model, batch, LossConfig(), 0)["loss"]
     torch.testing.assert_close(loss, torch.stack(losses).mean(), rtol=1e-4, atol=1e-5)
@@ -84,28 +84,33 @@ def test_the_sparse_loss_is_that_of_the_whole_sequence(run: Run) -> None:
                 torch.from_numpy(example.targets != IGNORED)
             ]
         )
-    groups = collate_captions(examples, [0, 1], pictures.tokenizer.pad_id)
-    batch = replace(pictures.caption_batch(0, [1, 3]), groups=groups)
+    captions = collate_captions(examples, [0, 1], pictures.tokenizer.pad_id)
+    batch = replace(pictures.caption_batch(0, [1, 3]), captions=captions)
     loss = caption_step(model, batch, SPARSE, 0)["loss"]
     torch.testing.assert_close(loss, torch.cat(losses).mean(), rtol=1e-4, atol=1e-5)
 
 
-def test_how_captions_are_grouped_does_not_change_the_loss(run: Run) -> None:
-    pictures = run.training
-    examples = [dense_example(p, pictures.tokenizer) for captions in pictures.captions for p in captions]
-    rows = [row for row, captions in enumerate(pictures.captions) for _ in captions]
-    batch = pictures.caption_batch(0, range(5))
-    losses = [
-        caption_step(
-            captioner(run),
-            replace(batch, groups=collate_captions(examples, rows, pictures.tokenizer.pad_id, n)),
-            LossConfig(),
-            0,
-        )["loss"]
-        for n in (1, 2, 8)
-    ]
-    torch.testing.assert_close(losses[1], losses[0])
-    torch.testing.assert_close(losses[2], losses[0])
+@pytest.mark.parametrize("config", [LossConfig(), SPARSE], ids=["dense", "sparse"])
+def test_neither_padding_nor_the_order_of_captions_changes_the_loss(run: Run, config: LossConfig) -> None:
+    batch = run.training.caption_batch(0, range(5))
+    captions, prefix = batch.captions, batch.prefix
+    order = torch.randperm(batch.n_captions)
+    padded = Captions(
+        pieces=functional.pad(captions.pieces[order], (0, 3), value=7),
+        targets=functional.pad(captions.targets[order], (0, 3), value=IGNORED),
+        real=functional.pad(captions.real[order], (0, 3)),
+        picture=captions.picture[order],
+    )
+    wider = PrefixBatch(
+        tag_ids=functional.pad(prefix.tag_ids, (0, 2), value=7),
+        tag_mask=functional.pad(prefix.tag_mask, (0, 2)),
+        region_features=functional.pad(prefix.region_features, (0, 0, 0, 2), value=9.0),
+        region_mask=functional.pad(prefix.region_mask, (0, 2)),
+    )
+    model = captioner(run)
+    wanted = caption_step(model, batch, config, 0)["loss"]
+    got = caption_step(model, replace(batch, captions=padded, prefix=wider), config, 0)["loss"]
+    torch.testing.assert_close(got, wanted)
 
 
 def test_the_worst_pieces_are_dropped_only_after_the_steps_set(run: Run) -> None:

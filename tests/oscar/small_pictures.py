@@ -66,6 +66,7 @@ def dense_states(
     prefix: Prefix,
     picture: Tensor | None,
     last: int | None = None,
+    real: Tensor | None = None,
     rows: Tensor | None = None,
 ) -> Tensor:
     """(C, last or 2S, D) or (N, D): all CAPTIONS and their [MASK] queries before a prefix."""
@@ -73,6 +74,5 @@ def dense_states(
     ids = [[CLS, *caption, *[0] * (slots - 1 - len(caption)), *[MASK] * slots] for caption in CAPTIONS]
     places = torch.arange(slots)
     positions = torch.cat([places, places + 1])[None]
-    return model.bert.read_prefix(
-        prefix, torch.tensor(ids), positions, dense_mask(slots), picture, last, rows
-    )
+    mask = dense_mask(slots)
+    return model.bert.read_prefix(prefix, torch.tensor(ids), positions, mask, picture, last, real, rows)

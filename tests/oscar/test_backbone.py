@@ -40,15 +40,15 @@ def test_dense_logits_are_those_of_every_step_by_full_forward(
             )
 
 
+@pytest.mark.parametrize("padding_left_out", [False, True])
 def test_reading_the_prefix_is_the_full_forward_and_so_are_its_gradients(
-    make_captioner: MakeCaptioner, pictures: Pictures
+    padding_left_out: bool, make_captioner: MakeCaptioner, pictures: Pictures
 ) -> None:
     model = make_captioner(attention_probs_dropout_prob=0.0).double()
     doubles = Pictures(pictures.tag_ids, pictures.tag_mask, pictures.features.double(), pictures.region_mask)
     captions = [[CLS, *caption, SEP] for caption in CAPTIONS]
-    weight = torch.randn(len(captions), T, 32, dtype=torch.float64)
-    for c, caption in enumerate(captions):
-        weight[c, len(caption) :] = 0
+    real = torch.arange(T) < torch.tensor([[len(caption)] for caption in captions])
+    weight = torch.randn(len(captions), T, 32, dtype=torch.float64) * real[..., None]
 
     at_once = whole(model, doubles, captions, PICTURE)[:, :T]
     (at_once * weight).sum().backward()
@@ -57,7 +57,12 @@ def test_reading_the_prefix_is_the_full_forward_and_so_are_its_gradients(
 
     padded = torch.tensor([[*caption, *[0] * (T - len(caption))] for caption in captions])
     causal = torch.ones(1, T, T, dtype=torch.bool).tril()
-    in_parts = model.bert.read_prefix(doubles.prefix(model), padded, torch.arange(T)[None], causal, PICTURE)
+    given = doubles.prefix(model), padded, torch.arange(T)[None], causal, PICTURE
+    if padding_left_out:
+        in_parts = torch.zeros_like(at_once)
+        in_parts[real] = model.bert.read_prefix(*given, real=real)
+    else:
+        in_parts = model.bert.read_prefix(*given)
     (in_parts * weight).sum().backward()
     got = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
@@ -93,11 +98,21 @@ def test_asking_for_some_positions_changes_none_of_them(
 ) -> None:
     model = make_captioner()
     prefix = pictures.prefix(model)
-    wanted = dense_states(model, prefix, PICTURE)[:, -4:]
-    torch.testing.assert_close(dense_states(model, prefix, PICTURE, last=4), wanted, rtol=1e-6, atol=1e-6)
-    rows = torch.rand(len(CAPTIONS), 4) < 0.5
-    some = dense_states(model, prefix, PICTURE, last=4, rows=rows)
-    torch.testing.assert_close(some, wanted[rows], rtol=1e-6, atol=1e-6)
+    states = dense_states(model, prefix, PICTURE)  # (C, 12, D), 6 pieces and 6 queries
+    near = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(dense_states(model, prefix, PICTURE, last=4), states[:, -4:], **near)
+    lengths = torch.tensor([len(caption) + 1 for caption in CAPTIONS])
+    real = (torch.arange(6) < lengths[:, None]).repeat(1, 2)
+    rows = real & (torch.rand(real.shape) < 0.5)
+    all_real = torch.ones_like(real)
+    for given, wanted in (
+        ({"real": real}, states[real]),
+        ({"rows": rows}, states[rows]),
+        ({"real": real, "rows": rows}, states[rows]),
+        ({"real": all_real}, states.flatten(0, 1)),
+        ({"real": all_real, "rows": rows}, states[rows]),
+    ):
+        torch.testing.assert_close(dense_states(model, prefix, PICTURE, **given), wanted, **near)
 
 
 def replaced(caption: list[int], place: int) -> list[int]:

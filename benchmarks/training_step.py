@@ -79,7 +79,7 @@ def batch_of(inputs: dict[str, Tensor], scenario: Scenario, config: OscarConfig)
             region_features=regions,
             region_mask=torch.ones(regions.shape[:2], dtype=torch.bool),
         ),
-        groups=collate_captions(
+        captions=collate_captions(
             examples, np.repeat(np.arange(PICTURES), scenario.captions).tolist(), pad_id=0
         ),
         n_captions=len(examples),

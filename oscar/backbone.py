@@ -121,21 +121,27 @@ class OscarModel(OscarPreTrainedModel):
         return self.pooler(hidden)
 
     def encode_prefix(
-        self, tag_ids: Tensor, tag_mask: Tensor, region_features: Tensor, region_mask: Tensor
+        self,
+        tag_ids: Tensor,
+        tag_mask: Tensor,
+        region_features: Tensor,
+        region_mask: Tensor,
+        tag_start: int | None = None,
     ) -> Prefix:
         """Encode the tags and regions of B pictures, once, for all captions that will read them.
 
         Args:
-            tag_ids: (B, G) pieces; they stand at positions max_caption_pieces, ... in segment 1. G may be 0.
+            tag_ids: (B, G) pieces, in segment 1. G may be 0.
             tag_mask: (B, G) bool, False on padding.
             region_features: (B, R, F).
             region_mask: (B, R) bool, False on padding.
+            tag_start: position of the first tag piece; None: max_caption_pieces, as in training.
 
         Raises:
             ValueError: more tag pieces than positions are left behind the caption's.
         """
         n_tags = tag_ids.shape[1]
-        start = self.config.max_caption_pieces
+        start = self.config.max_caption_pieces if tag_start is None else tag_start
         self._check_positions(start + n_tags)
         positions = torch.arange(start, start + n_tags, device=tag_ids.device)[None]
         tags = self.embeddings(tag_ids, positions, torch.full_like(positions, TAG_SEGMENT))

@@ -1,0 +1,71 @@
+"""How probable given captions are under the model."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from oscar.backbone import Prefix
+from oscar.configuration import OscarConfig
+from oscar.masks import dense_mask
+from oscar.modeling import OscarForCaptioning
+from oscar.rules import log_softmax
+
+
+def score_captions(
+    model: OscarForCaptioning, prefix: Prefix, captions: Sequence[Sequence[Sequence[int]]]
+) -> Tensor:
+    """Log-probability of every piece of given captions, in one pass over prefixes encoded once.
+
+    Each caption is a stream of its pieces and a [MASK] for each of them (`dense_mask`), which reads what a
+    search reads when it comes to that piece: the sum over a caption is the log_prob that `generate` gives it.
+    Gradients flow, to the prefix too; use `torch.no_grad()` where none are wanted.
+
+    Args:
+        model: in eval mode, if dropout is not wanted.
+        prefix: of B pictures, from `model.bert.encode_prefix`.
+        captions: of each picture any number, as piece ids without [CLS] and [SEP].
+
+    Returns:
+        (C, T) for all C captions in order; a caption of n pieces has n + 1 numbers, the last for its [SEP],
+        and zeros behind. T is n + 1 of the longest.
+
+    Raises:
+        ValueError: captions for another number of pictures, none at all, or one longer than the model allows.
+    """
+    config = cast(OscarConfig, model.config)
+    if len(captions) != len(prefix):
+        raise ValueError(f"captions of {len(captions)} pictures were given for a prefix of {len(prefix)}")
+    flat = [caption for of_picture in captions for caption in of_picture]
+    if not flat:
+        raise ValueError("no caption was given")
+    longest = max(len(caption) for caption in flat)
+    if longest > config.max_caption_pieces - 2:
+        raise ValueError(
+            f"a caption has {longest} pieces, the model reads at most {config.max_caption_pieces - 2} "
+            f"(max_caption_pieces {config.max_caption_pieces} less [CLS] and [SEP])"
+        )
+    device = prefix.mask.device
+    ids = torch.full((len(flat), longest + 2), cast(int, config.pad_token_id), device=device)
+    for row, caption in zip(ids, flat, strict=True):
+        row[: len(caption) + 2] = torch.tensor(
+            [config.cls_token_id, *caption, cast(int, config.sep_token_id)]
+        )
+    real = torch.arange(longest + 1, device=device) <= torch.tensor([[len(c)] for c in flat], device=device)
+    counts = torch.tensor([len(of_picture) for of_picture in captions], device=device)
+    read, targets = ids[:, :-1], ids[:, 1:]  # (C, T)
+    places = torch.arange(longest + 1, device=device)
+    hidden = model.bert.read_prefix(
+        prefix,
+        torch.cat([read, torch.full_like(read, config.mask_token_id)], dim=1),
+        torch.cat([places, places + 1])[None],
+        dense_mask(longest + 1, device),
+        torch.arange(len(captions), device=device).repeat_interleave(counts),
+        last=longest + 1,
+        rows=real,
+    )
+    log_probs = log_softmax(model.word_logits(hidden))  # (pieces, V)
+    scores = log_probs.new_zeros(real.shape)
+    scores[real] = log_probs.gather(1, targets[real][:, None])[:, 0]
+    return scores

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from oscar.attention import KeysValues, Trace, additive_mask
 from oscar.configuration import OscarConfig
 from oscar.embeddings import TextEmbeddings
-from oscar.encoder import KeysValues, OscarEncoder, Trace, additive_mask
+from oscar.encoder import OscarEncoder
 from oscar.heads import Pooler, WordHead
 from oscar.packing import Packing
 

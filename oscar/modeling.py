@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from oscar.attention import Trace
 from oscar.backbone import OscarModel, OscarPreTrainedModel
 from oscar.configuration import OscarConfig
-from oscar.encoder import Trace
 from oscar.heads import Heads
 
 

@@ -11,9 +11,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from oscar.attention import MASKED, KeysValues
 from oscar.backbone import CAPTION_SEGMENT, Prefix
 from oscar.configuration import OscarConfig
-from oscar.encoder import MASKED, KeysValues
 from oscar.modeling import OscarForCaptioning
 
 

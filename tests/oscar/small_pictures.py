@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from oscar.attention import Trace
 from oscar.backbone import Prefix
-from oscar.encoder import Trace
 from oscar.masks import caption_mask, dense_mask
 from oscar.modeling import OscarForCaptioning
 

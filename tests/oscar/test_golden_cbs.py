@@ -3,15 +3,21 @@
 Cases are read as in tests/oscar/test_golden.py: each folder of GOLDEN_DIR that holds a cbs.json.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from oscar.machines import StateMachine, original_machine
-from tests.oscar.test_golden import GOLDEN, read_json
+from oscar.backbone import Prefix
+from oscar.decoding import Hypothesis
+from oscar.machines import StateMachine
+from oscar.original_constrained import generate, original_machine
+from tests.oscar.test_golden import GOLDEN, captioner, read_json
+from tests.oscar.test_golden_generation import encode
 
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/cbs.json"))
 
@@ -68,3 +74,50 @@ def test_every_transition_is_the_originals(case: str) -> None:
                 for piece, to in state.moves:
                     expanded[number, to, piece] = 1
             np.testing.assert_array_equal(expanded, theirs, err_msg=name)
+
+
+@cache
+def prefix(case: str) -> Prefix:
+    """Of the pictures of the case's model, in the original's order."""
+    name = read_json(GOLDEN / case / "cbs.json")["model"]
+    _, prefix = encode(name, read_json(GOLDEN / name / "gen_outputs.json")["base_params"])
+    return prefix
+
+
+def search(case: str, runs: Sequence[dict[str, Any]]) -> list[Hypothesis]:
+    """Our captions of the pictures of some runs, in one batch; beams and least_met are those of the first."""
+    name = read_json(GOLDEN / case / "cbs.json")["model"]
+    return generate(
+        captioner(name),
+        prefix(case).select(torch.tensor([run["item"] for run in runs])),
+        [machine(case, run["constraint_set"]) for run in runs],
+        beam_width=runs[0]["num_beams"],
+        max_pieces=len(runs[0]["sequences"][0][0]) - 1,
+        least_met=runs[0]["min_constraints_to_satisfy"],
+    )
+
+
+def assert_recorded(case: str, run: dict[str, Any], found: Hypothesis) -> None:
+    """It is the caption of a run, with its log-probability, as the original writes them down."""
+    name = read_json(GOLDEN / case / "cbs.json")["model"]
+    ((ids,),), ((log_prob,),) = run["sequences"], run["logprobs"]
+    padding = [captioner(name).config.sep_token_id] * (len(ids) - len(found.piece_ids))
+    assert [*found.piece_ids, *padding] == ids, run
+    assert found.score == pytest.approx(log_prob, abs=1e-5), run
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_caption_and_its_log_probability_are_the_originals(case: str) -> None:
+    for run in read_json(GOLDEN / case / "cbs.json")["runs"]:
+        (found,) = search(case, [run])
+        assert_recorded(case, run, found)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pictures_of_a_batch_get_what_they_get_alone_unlike_the_originals(case: str) -> None:
+    alike: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for run in read_json(GOLDEN / case / "cbs.json")["runs"]:
+        alike.setdefault((run["num_beams"], run["min_constraints_to_satisfy"]), []).append(run)
+    for runs in alike.values():
+        for run, found in zip(runs, search(case, runs), strict=True):
+            assert_recorded(case, run, found)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oscar.machines import StateMachine, original_machine, word_machine
+from oscar.machines import StateMachine, word_machine
+from oscar.original_constrained import original_machine
 
 Form = tuple[int, ...]
 

@@ -49,7 +49,7 @@ SCENARIOS = {
 
 def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     """Ours, in this process."""
-    from oscar.original import generate_as_original
+    from oscar.original import generate
 
     scenario = SCENARIOS[name]
     model, inputs = workload.load(folder, DTYPES[dtype])
@@ -60,7 +60,7 @@ def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     @torch.inference_mode()
     def run() -> list[list[int]]:
         prefix = model.bert.encode_prefix(tags, real_tags, regions, real_regions)
-        found = generate_as_original(model, prefix, max_length=workload.STEPS + 1, beam_width=scenario.beams)
+        found = generate(model, prefix, beam_width=scenario.beams, max_pieces=workload.STEPS - 1)
         return [list(best[0].piece_ids) for best in found]
 
     with FlopCounterMode(display=False) as counter:

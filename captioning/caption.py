@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.prediction_files import check_suffix, prediction_file, write_failures
-from captioning.settings_file import SettingsFile
 from features.images import scan_images
 from features.store import Regions, RegionStore
 
@@ -112,7 +111,7 @@ def parse(argv: list[str] | None) -> CaptionConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog="python -m captioning.caption", description=CaptionConfig.__doc__)
-    parser.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
+    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
     parser.add_class_arguments(CaptionConfig, nested_key=None, skip={"overwrite"})
     parser.add_argument("--overwrite", action="store_true", help="Replace the output where it exists.")
     parsed = parser.parse_args(argv)

@@ -25,14 +25,15 @@ from PIL import Image
 from captioning.batches import collate_prefix, to_device
 from captioning.checkpoints import CaptionerCheckpoint, read_captioner
 from captioning.config import DecodeConfig
+from captioning.constraints import Constraint, Constraints, machine_of, search
 from captioning.detector_match import DetectorMismatch, describe, detector_of, extract_command
-from captioning.examples import prefix_example, read_tags
+from captioning.examples import prefix_example
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
 from captioning.precision import pick_device
 from features.images import ImageError
 from features.store import Regions, RegionStore
-from features.tags import Lexicon, Tag
-from oscar.decoding import Hypothesis, generate
+from features.tags import Lexicon, Tag, tags_of
+from oscar.decoding import Hypothesis
 
 if TYPE_CHECKING:
     from features.extract import RegionExtractor
@@ -136,25 +137,33 @@ class Captioner:
             say_licence()
         return cls(checkpoint, str(name_or_path), device, weights)
 
-    def caption(self, image: Picture, **decode: Any) -> Caption:
+    def caption(self, image: Picture, constraints: Sequence[Constraint] = (), **decode: Any) -> Caption:
         """Caption one picture.
 
         Args:
             image: A file, a decoded RGB picture, or regions.
+            constraints: Words that the caption must hold, such as ``["狗", ["飞盘", "盘子"]]``: a dog, and a
+                frisbee or a plate.
             decode: Fields of `captioning.config.DecodeConfig` to differ from the checkpoint's, such as
                 ``beam_width=1``.
 
         Raises:
             features.images.ImageError: The file is no usable picture.
             DetectorMismatch: The regions do not fit the checkpoint.
+            ValueError: Constraints that no caption can meet.
         """
-        result = next(self.caption_many([image], batch_size=1, **decode))
+        result = next(self.caption_many([image], batch_size=1, constraints=constraints, **decode))
         if isinstance(result, CaptionFailure):
             raise ImageError(f"{result.image_id}: {result.reason}" if result.image_id else result.reason)
         return result
 
     def caption_many(
-        self, items: Iterable[Picture], batch_size: int = 16, root: Path | None = None, **decode: Any
+        self,
+        items: Iterable[Picture],
+        batch_size: int = 16,
+        root: Path | None = None,
+        constraints: Constraints = (),
+        **decode: Any,
     ) -> Iterator[Caption | CaptionFailure]:
         """Caption any number of pictures, in order, a batch at a time.
 
@@ -162,6 +171,7 @@ class Captioner:
             items: Files, decoded pictures or regions, also mixed; read as they are needed.
             batch_size: Pictures in a batch.
             root: File paths are relative to it, and are the image ids as they stand.
+            constraints: Words that every caption must hold, or those of each image id.
             decode: As in `caption`.
 
         Returns:
@@ -171,32 +181,39 @@ class Captioner:
         remaining = iter(items)
         while batch := list(islice(remaining, batch_size)):
             found = list(self._regions_of(batch, root))
-            captions = iter(self.caption_regions([r for r in found if isinstance(r, Regions)], settings))
-            for regions in found:
-                yield regions if isinstance(regions, CaptionFailure) else next(captions)
+            regions = [each for each in found if isinstance(each, Regions)]
+            captions = iter(self.caption_regions(regions, settings, constraints))
+            for each in found:
+                yield each if isinstance(each, CaptionFailure) else next(captions)
 
     @torch.inference_mode()
     def caption_regions(
-        self, regions: Sequence[Regions], decode: DecodeConfig | None = None
+        self, regions: Sequence[Regions], decode: DecodeConfig | None = None, constraints: Constraints = ()
     ) -> list[Caption]:
         """Caption one batch of pictures whose regions are known.
 
         Raises:
             DetectorMismatch: Their width is not the checkpoint's.
+            ValueError: Constraints that no caption can meet.
         """
         if not regions:
             return []
         for picture in regions:
             self._check_width(picture)
         decode = decode or self.info.decode
+        machines = [
+            machine_of(picture.image_id, constraints, self.tokenizer, decode.max_pieces)
+            for picture in regions
+        ]
         examples = [prefix_example(r, self.lexicon, self.tokenizer, self.info.prefix) for r in regions]
         batch = to_device(collate_prefix(examples, self.tokenizer.pad_id), self.device)
         prefix = self.model.bert.encode_prefix(
             batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
         )
-        found = generate(
+        found = search(
             self.model,
             prefix,
+            machines,
             beam_width=decode.beam_width,
             n_best=decode.n_best,
             max_pieces=decode.max_pieces,
@@ -270,13 +287,15 @@ class Captioner:
             ScoredText(text=self.tokenizer.decode(h.piece_ids), score=h.score, log_prob=h.log_prob)
             for h in best
         ]
+        config = self.info.prefix
+        tags = tags_of(regions, self.lexicon, min_score=config.tag_min_score, max_tags=config.max_tags)
         return Caption(
             image_id=regions.image_id,
             text=scored[0].text,
             score=scored[0].score,
             log_prob=scored[0].log_prob,
             alternatives=tuple(scored),
-            tags=tuple(read_tags(regions, self.lexicon, self.info.prefix)),
+            tags=tuple(tags),
             regions=regions,
         )
 

@@ -91,15 +91,42 @@ def test_decoding_is_as_the_checkpoint_says_unless_told_otherwise(
 ) -> None:
     asked: list[dict[str, object]] = []
 
-    def spy(model: object, prefix: object, **settings: object) -> list[list[Hypothesis]]:
+    def spy(model: object, prefix: object, machines: object, **settings: object) -> list[list[Hypothesis]]:
         asked.append(settings)
         return [[Hypothesis((5,), -1.0, -0.5, True)]]
 
-    monkeypatch.setattr(captioner_module, "generate", spy)
+    monkeypatch.setattr(captioner_module, "search", spy)
     captioner.caption(small_regions("a.jpg"))
     captioner.caption(small_regions("a.jpg"), beam_width=1, max_pieces=2)
     captioner.caption_regions([small_regions("a.jpg")], DecodeConfig(beam_width=2))
     assert [(s["beam_width"], s["max_pieces"]) for s in asked] == [(3, 6), (1, 2), (2, 38)]
+
+
+def test_every_caption_holds_the_words_asked_for(captioner: Captioner) -> None:
+    caption = captioner.caption(small_regions("a.jpg"), constraints=["狗", ["草地", "骑着"]], n_best=3)
+    for alternative in caption.alternatives:
+        assert "狗" in alternative.text
+        assert "草地" in alternative.text or "骑着" in alternative.text
+
+
+def test_words_asked_of_one_picture_leave_the_others_as_they_were(captioner: Captioner) -> None:
+    regions = [small_regions(f"{n}.jpg") for n in range(4)]
+    free = list(captioner.caption_many(regions))
+    asked = list(captioner.caption_many(regions, constraints={"2.jpg": ["草地"], "1.jpg": ["狗"]}))
+    for n, (one, other) in enumerate(zip(free, asked, strict=True)):
+        assert isinstance(one, Caption)
+        assert isinstance(other, Caption)
+        assert other.image_id == f"{n}.jpg"
+        if n in (0, 3):
+            assert other.text == one.text
+            assert other.log_prob == pytest.approx(one.log_prob, abs=1e-4)
+        else:
+            assert {1: "狗", 2: "草地"}[n] in other.text
+
+
+def test_words_that_cannot_be_written_are_refused_before_any_work(captioner: Captioner) -> None:
+    with pytest.raises(ValueError, match="a.jpg: '龙' cannot be written: the model's vocab"):
+        captioner.caption(small_regions("a.jpg"), constraints=["龙"])
 
 
 def test_impossible_search_settings_are_refused_before_any_work(captioner: Captioner) -> None:

@@ -1,31 +1,29 @@
 """``python -m captioning.caption``: pictures, or a regions file, in; a file of captions out.
 
 The kind of file follows the suffix of ``--out``: ``.json`` is COCO results (a list of records), ``.jsonl`` a
-record a line, ``.csv`` a table for people.
+record a line, ``.csv`` a table for people. Resumes by default: what is
+sealed in ``OUT.parts`` is not done again.
 """
 
-import json
+import hashlib
 import re
-import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from captioning.prediction_files import check_suffix, prediction_file, write_failures
-from features.images import scan_images
-from features.store import Regions, RegionStore
+from captioning.caption_progress import listing
+from captioning.config import DecodeConfig
+from captioning.merge import finished_before, merge
+from captioning.parts import CaptionParts, Shard, failures_file
+from captioning.prediction_files import check_suffix
+from captioning.signals import StopRequest
+from captioning.sources import Source, open_source
 
-if TYPE_CHECKING:
-    from captioning.captioner import Caption, CaptionFailure
-
-MOST_LISTED = 20
-"""Failures named on the terminal; all of them are in the failures file."""
+OK, FATAL, SOME_FAILED, SIGNAL = 0, 1, 3, 128
+"""Exit codes; a signal's number is added to the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +59,18 @@ class CaptionConfig:
     weights: Path | None = None
     """The detector's weights, where they are not bundled, cached or downloadable."""
     out: Path = Path("captions.json")
-    """The captions: .json, .jsonl or .csv."""
+    """The captions: .json, .jsonl or .csv; unfinished work is kept beside it in OUT.parts."""
     overwrite: bool = False
-    """Replace the output where it exists."""
+    """Delete OUT and OUT.parts and start over."""
     decode: DecodeFlags = field(default_factory=DecodeFlags)
     """The search."""
     batch_size: int = 16
     """Pictures worked on at once."""
+    part_size: int = 128
+    """Pictures a sealed part; a crash loses at most so many."""
+    shard: str = "0/1"
+    """i/N: make only every N-th part, from the i-th on, counted from 0. Run the N shards anywhere, with the
+    same settings, on one file system; the one that ends last writes OUT."""
     limit: int | None = None
     """Only the first so many pictures; all if empty."""
     device: str = "auto"
@@ -79,32 +82,34 @@ class CaptionConfig:
         if (self.images is None) == (self.features is None):
             raise ValueError("give either --images DIR or --features FILE")
         check_suffix(self.out)
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be 1 or more, got {self.batch_size}")
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be 1 or more, got {self.limit}")
+        for name in ("batch_size", "part_size", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value}")
+        if Shard.parse(self.shard).count > 1 and self.overwrite:
+            raise ValueError(
+                "overwrite would delete what the other shards have done; delete OUT and OUT.parts, then run "
+                "the shards without it"
+            )
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command.
 
     Returns:
-        0: a caption for every picture. 1: nothing was written. 2: usage. 3: some pictures failed.
-        130, 143: stopped by Ctrl-C or SIGTERM; nothing was written.
+        0: a caption for every picture. 1: nothing could be done. 2: usage. 3: some pictures failed.
+        130, 143: stopped by Ctrl-C or SIGTERM; what was done is sealed.
     """
     config = parse(argv)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        return run(config)
-    except KeyboardInterrupt:
-        print("\nstopped; nothing was written", file=sys.stderr)
-        return 130
+        with StopRequest() as stop:
+            return run(config, stop)
     except (
         OSError,
         ValueError,
     ) as error:  # input that is missing, broken or does not fit; messages name the cure
         print(f"captioning.caption: {error}", file=sys.stderr)
-        return 1
+        return FATAL
 
 
 def parse(argv: list[str] | None) -> CaptionConfig:
@@ -113,7 +118,7 @@ def parse(argv: list[str] | None) -> CaptionConfig:
     parser = ArgumentParser(prog="python -m captioning.caption", description=CaptionConfig.__doc__)
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
     parser.add_class_arguments(CaptionConfig, nested_key=None, skip={"overwrite"})
-    parser.add_argument("--overwrite", action="store_true", help="Replace the output where it exists.")
+    parser.add_argument("--overwrite", action="store_true", help="Delete OUT and OUT.parts and start over.")
     parsed = parser.parse_args(argv)
     try:
         values = vars(parser.instantiate(parsed))
@@ -122,143 +127,66 @@ def parse(argv: list[str] | None) -> CaptionConfig:
         parser.error(str(error))
 
 
-def run(config: CaptionConfig) -> int:
-    """Caption every picture of the configured source; the exit code."""
+def run(config: CaptionConfig, stop: StopRequest) -> int:
+    """Caption what is missing of the configured source, and merge; the exit code."""
     if config.out.exists() and not config.overwrite:
-        raise FileExistsError(f"{config.out}: exists; give another --out, or --overwrite")
-    source = open_source(config)  # the cheap checks first: the model takes seconds to load
+        if not finished_before(config.out):
+            raise FileExistsError(f"{config.out}: exists; give another --out, or --overwrite")
+        say(f"{config.out}: an earlier run wrote all of it; what was left of its parts is removed")
+        return SOME_FAILED if failures_file(config.out).exists() else OK
+    source = open_source(config.images, config.features, config.limit)  # cheap: the model takes seconds
 
+    from captioning.bulk import BulkRun
     from captioning.captioner import Captioner
 
     captioner = Captioner.from_pretrained(config.checkpoint, config.device, config.weights)
     if source.store is not None:
         captioner.check_store(source.store)
-    results = captioner.caption_many(
-        source.items(), config.batch_size, root=config.images, **config.decode.given()
+    decode = replace(captioner.info.decode, **config.decode.given())
+    parts = CaptionParts(
+        out=config.out,
+        settings=record_of_settings(config, source, decode),
+        image_ids=source.image_ids,
+        part_size=config.part_size,
+        shard=Shard.parse(config.shard),
+        say=say,
     )
-    started = time.perf_counter()
-    failures = source.failed + write_captions(config.out, results, len(source.image_ids))
-    n_written = len(source.image_ids) + len(source.failed) - len(failures)
-    seconds = time.perf_counter() - started
-    print(f"{config.out}: {n_written} captions, {len(failures)} failed, {seconds:.1f} s", file=sys.stderr)
+    with parts.claimed(overwrite=config.overwrite):
+        report = BulkRun(
+            source=source, captioner=captioner, decode=decode, parts=parts, batch_size=config.batch_size
+        ).run(stop)
+        counts = f"{report.captions} captions, {len(report.failed)} failed"
+        if report.signal is not None:
+            say(f"stopped: {counts} so far, all sealed; run the same command, without --overwrite, to go on")
+            return SIGNAL + report.signal
+        failures = merge(parts, source.failed)
+    if failures is None:
+        say(f"shard {config.shard}: {counts}, {report.seconds:.1f} s; the last shard writes {config.out}")
+        return SOME_FAILED if report.failed else OK
+    n_captions = len(source.image_ids) + len(source.failed) - len(failures)
+    say(f"{config.out}: {n_captions} captions, {len(failures)} failed, {report.seconds:.1f} s")
     if not failures:
-        return 0
-    table = config.out.with_name(config.out.name + ".failures.csv")
-    write_failures(table, failures)
-    print(f"failed, all in {table}:\n{listing(failures)}", file=sys.stderr)
-    return 3
+        return OK
+    say(f"failed, all in {failures_file(config.out)}:\n{listing(failures)}")
+    return SOME_FAILED
 
 
-def write_captions(
-    out: Path, results: "Iterator[Caption | CaptionFailure]", n_pictures: int
-) -> list[tuple[str, str]]:
-    """Write what has a caption; the pictures that have none, and why.
+def record_of_settings(config: CaptionConfig, source: Source, decode: DecodeConfig) -> dict[str, Any]:
+    """What decides the captions, besides the pictures' names."""
+    from captioning.checkpoints import MANIFEST
+    from captioning.places import checkpoint_folder
 
-    Raises:
-        ValueError: No picture has one; then nothing is written.
-    """
-    from captioning.captioner import CaptionFailure
-
-    failures: list[tuple[str, str]] = []
-    progress = Progress(n_pictures, sys.stderr)
-    with prediction_file(out) as write:
-        for result in results:
-            if isinstance(result, CaptionFailure):
-                failures.append((result.image_id, result.reason))
-            elif not result.text:
-                failures.append((result.image_id, "the model wrote an empty caption"))
-            else:
-                write(result)
-            progress.step()
-        progress.close()
-        if len(failures) == n_pictures:
-            raise ValueError(f"no picture could be captioned, nothing was written:\n{listing(failures)}")
-    return failures
+    manifest = (checkpoint_folder(config.checkpoint) / MANIFEST).read_bytes()  # holds the hash of every file
+    return {
+        "source": str(source.path.resolve()),
+        "checkpoint": hashlib.sha256(manifest).hexdigest(),
+        **{f"decode.{name}": value for name, value in asdict(decode).items()},
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Pictures to caption: ids below a folder, or in a regions file."""
-
-    image_ids: Sequence[str]
-    failed: list[tuple[str, str]]
-    """Pictures known to be unusable before any work, and why."""
-    store: RegionStore | None = None
-
-    def items(self) -> Iterator[Path | Regions]:
-        """What the captioner takes, read as it is needed."""
-        for image_id in self.image_ids:
-            yield Path(image_id) if self.store is None else self.store.regions(image_id)
-
-
-def open_source(config: CaptionConfig) -> Source:
-    """The folder or the regions file, proved to hold pictures.
-
-    Raises:
-        NotADirectoryError, features.store.StoreError: Neither is there.
-        ValueError: It holds no picture.
-    """
-    if config.images is not None:
-        found = scan_images(config.images)
-        image_ids, failed, store = found.image_ids, found.failed, None
-    else:
-        assert config.features is not None  # noqa: S101  (CaptionConfig)
-        store = RegionStore(config.features)
-        image_ids, failed = store.image_ids, store.failed
-    if not image_ids:
-        where = config.images or config.features
-        raise ValueError(
-            f"{where}: holds no picture; give a folder with pictures, or a regions file made from one"
-        )
-    return Source(image_ids=image_ids[: config.limit], failed=sorted(failed.items()), store=store)
-
-
-def listing(failures: Sequence[tuple[str, str]]) -> str:
-    """The first failures, a line each, fit for a terminal."""
-    lines = [f"  {image_id!r}: {reason}" for image_id, reason in failures[:MOST_LISTED]]
-    if len(failures) > MOST_LISTED:
-        lines.append(f"  and {len(failures) - MOST_LISTED} more")
-    return "\n".join(lines)
-
-
-class Progress:
-    """Count, rate and time left: one moving line on a terminal, else a JSON line every few seconds."""
-
-    def __init__(self, total: int, stream: TextIO) -> None:
-        """Starts the clock."""
-        self._total, self._stream, self._done = total, stream, 0
-        self._live = stream.isatty()
-        self._pause = 0.2 if self._live else 5.0
-        self._start = self._last = time.monotonic()
-
-    def step(self) -> None:
-        """One picture more."""
-        self._done += 1
-        if time.monotonic() - self._last >= self._pause:
-            self._say()
-
-    def close(self) -> None:
-        """The last word."""
-        self._say("\n" if self._live else "")
-
-    def _say(self, end: str = "") -> None:
-        self._last = time.monotonic()
-        rate = self._done / max(self._last - self._start, 1e-9)
-        left = (self._total - self._done) / max(rate, 1e-9)
-        if self._live:
-            line = f"\rcaptioning {self._done}/{self._total}  {rate:.1f} pictures/s  {left:.0f} s left  {end}"
-        else:
-            event = {"event": "progress", "done": self._done, "total": self._total}
-            line = (
-                json.dumps(event | {"pictures_per_second": round(rate, 2), "eta_seconds": round(left, 1)})
-                + "\n"
-            )
-        self._stream.write(line)
-        self._stream.flush()
-
-
-def _terminate(signal_number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + signal_number)
+def say(message: str) -> None:
+    """A note to the user, away from any program's output."""
+    print(message, file=sys.stderr)
 
 
 if __name__ == "__main__":

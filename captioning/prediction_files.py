@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -16,12 +16,13 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from captioning.captioner import Caption
 
-Write = Callable[["Caption"], None]
+Record = Mapping[str, Any]
+Write = Callable[[Record], None]
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("image_id", "caption", "score", "log_prob", "tags", "alternatives")
 
 
-def record_of(caption: Caption) -> dict[str, Any]:
+def record_of(caption: Caption) -> Record:
     """A caption as a prediction record of `eval.annotations`."""
     return {
         "image_id": caption.image_id,
@@ -38,7 +39,7 @@ def record_of(caption: Caption) -> dict[str, Any]:
 
 @contextmanager
 def prediction_file(path: Path) -> Iterator[Write]:
-    """Gives the function that adds a caption; the file is under its name once the block ends well.
+    """Gives the function that adds a record; the file is under its name once the block ends well.
 
     Raises:
         ValueError: A suffix that names no format.
@@ -58,9 +59,12 @@ def check_suffix(path: Path) -> str:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[IO[str]]:
-    """A UTF-8 text file that takes the place of ``path`` when the block ends well, and is gone otherwise."""
+    """A UTF-8 text file that takes the place of ``path`` when the block ends well, and is gone otherwise.
+
+    What a killed writer leaves is overwritten by the next; two at a time would need a lock.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    aside = path.with_name(f".{path.name}.partial")
     try:
         with aside.open("w", encoding="utf-8", newline="") as file:
             yield file
@@ -70,6 +74,16 @@ def replaced_file(path: Path) -> Iterator[IO[str]]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and removals in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
@@ -85,13 +99,18 @@ def cell_text(text: str) -> str:
     return "'" + text if text.startswith(_FORMULA_STARTS) else text
 
 
+def json_line(value: Mapping[str, Any]) -> str:
+    """JSON without line breaks; Chinese stays readable."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 @contextmanager
 def _json_list(file: IO[str]) -> Iterator[Write]:
     separator = "["
 
-    def write(caption: Caption) -> None:
+    def write(record: Record) -> None:
         nonlocal separator
-        file.write(separator + "\n" + json.dumps(record_of(caption), ensure_ascii=False))
+        file.write(separator + "\n" + json_line(record))
         separator = ","
 
     yield write
@@ -100,8 +119,8 @@ def _json_list(file: IO[str]) -> Iterator[Write]:
 
 @contextmanager
 def _json_lines(file: IO[str]) -> Iterator[Write]:
-    def write(caption: Caption) -> None:
-        file.write(json.dumps(record_of(caption), ensure_ascii=False) + "\n")
+    def write(record: Record) -> None:
+        file.write(json_line(record) + "\n")
 
     yield write
 
@@ -111,8 +130,7 @@ def _table(file: IO[str]) -> Iterator[Write]:
     table = csv.writer(file)
     table.writerow(_COLUMNS)
 
-    def write(caption: Caption) -> None:
-        record = record_of(caption)
+    def write(record: Record) -> None:
         texts = "|".join(record["tags"]), " | ".join(other["caption"] for other in record["alternatives"])
         table.writerow(
             (

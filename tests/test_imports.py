@@ -32,7 +32,7 @@ ARROWS = {
 """A part -> what it may import beside itself."""
 MORE_ARROWS = {
     "captioning.captioner": ("features.extract", "features.images"),
-    "captioning.caption": ("features.images",),
+    "captioning.sources": ("features.images",),
     "captioning.doctor": ("features.draw",),
 }
 """Single files that may import more."""

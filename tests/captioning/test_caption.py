@@ -3,22 +3,19 @@ from __future__ import annotations
 import csv
 import json
 import os
-import signal
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-import captioning.captioner as captioner_module
-from captioning.caption import DecodeFlags, Progress, listing, main, parse
+from captioning.caption import DecodeFlags, main, parse
+from captioning.caption_progress import Progress, listing
 from captioning.captioner import Caption, Captioner, ScoredText
 from captioning.config import DecodeConfig
-from captioning.prediction_files import cell_text, prediction_file
+from captioning.prediction_files import cell_text, prediction_file, record_of
 from eval.annotations import read_predictions
 from features.tags import Tag
 from tests.captioning.small_captioner import (
@@ -33,13 +30,6 @@ from tests.captioning.small_captioner import (
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(write_small_checkpoint(tmp_path_factory.mktemp("checkpoints") / "small"))
-
-
-@pytest.fixture(autouse=True)
-def terminate_as_before() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -211,26 +201,12 @@ def test_a_run_in_which_every_picture_fails_writes_nothing(
     assert not list(tmp_path.glob("*c.json*"))
 
 
-def test_ctrl_c_leaves_no_file_and_exit_code_130(
-    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = write_small_store(tmp_path / "r.h5", ["a.jpg", "b.jpg"])
-
-    def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(captioner_module, "generate", interrupted)
-    out = tmp_path / "c.json"
-    assert main(["--features", str(store), "--checkpoint", checkpoint, "--out", str(out)]) == 130
-    assert not list(tmp_path.glob("*c.json*"))
-
-
 @pytest.mark.parametrize("name", ["c.json", "c.jsonl", "c.csv"])
 def test_every_format_is_read_back_as_it_was_written(name: str, tmp_path: Path) -> None:
     captions = [caption_of("a/1.jpg", "一只狗,在“草地”上。"), caption_of("2.jpg", '他说"好"\n再见')]
     with prediction_file(tmp_path / name) as write:
         for caption in captions:
-            write(caption)
+            write(record_of(caption))
     found = read_predictions(tmp_path / name)
     assert [(p.image_id, p.caption) for p in found.values()] == [(c.image_id, c.text) for c in captions]
     assert found["2.jpg"].log_prob == -3.0
@@ -242,7 +218,7 @@ def test_every_format_is_read_back_as_it_was_written(name: str, tmp_path: Path) 
 
 def test_csv_cells_that_a_spreadsheet_would_calculate_are_text(tmp_path: Path) -> None:
     with prediction_file(tmp_path / "c.csv") as write:
-        write(caption_of("@a.jpg", "=HYPERLINK(1)"))
+        write(record_of(caption_of("@a.jpg", "=HYPERLINK(1)")))
     with (tmp_path / "c.csv").open(encoding="utf-8", newline="") as file:
         (row,) = list(csv.DictReader(file))
     assert row["image_id"] == "'@a.jpg"
@@ -260,7 +236,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
     out = tmp_path / "c.json"
     out.write_text("old")
     with pytest.raises(RuntimeError, match="half way"), prediction_file(out) as write:
-        write(caption_of("a.jpg", "一只狗"))
+        write(record_of(caption_of("a.jpg", "一只狗")))
         raise RuntimeError("half way")
     assert out.read_text() == "old"
     assert os.listdir(tmp_path) == ["c.json"]

@@ -1,0 +1,83 @@
+"""The end of a captioning run: its sealed parts become the output, in the order of the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from captioning.caption_progress import listing
+from captioning.parts import MERGED, CaptionParts, delete_parts, failures_file, locked, parts_folder
+from captioning.prediction_files import prediction_file, sync_folder, write_failures
+
+Failures = Sequence[tuple[str, str]]
+"""Picture ids, and why they have no caption."""
+
+
+def merge(parts: CaptionParts, unusable: Failures) -> Failures | None:
+    """Write the output and remove the parts; memory holds one part at a time.
+
+    Args:
+        parts: Claimed by the caller.
+        unusable: Pictures that no part knows of, because they failed before.
+
+    Returns:
+        All pictures without a caption; None where another shard has merged, or is still to do it.
+
+    Raises:
+        ValueError: No picture has a caption; then nothing is written, and the parts are removed.
+        PartsError: A part that changed on disk.
+        OSError: The disk; no part is lost.
+    """
+    out, n_shards = parts.out, parts.shard.count
+    # A single shard has claimed all there is. Of several that end together, one merges; the lock stays.
+    with nullcontext() if n_shards == 1 else locked(out.with_name(f".{out.name}.lock"), wait=True):
+        if out.exists():
+            return None
+        missing = [number for number in range(len(parts)) if not parts.is_finished(number)]
+        if missing:
+            shards = sorted({number % n_shards for number in missing})
+            parts.say(f"not done yet: shard {', '.join(map(str, shards))} of {n_shards}")
+            return None
+        failures = list(unusable)
+        for number in range(len(parts)):
+            failed = parts.read_sealed(number).failed
+            failures += ((name, failed[name]) for name in parts.window(number) if name in failed)
+        if len(failures) == len(parts.image_ids) + len(unusable):
+            _remove(parts.folder)
+            raise ValueError(f"no picture could be captioned, nothing was written:\n{listing(failures)}")
+        if failures:
+            write_failures(failures_file(out), failures)
+        _write_captions(parts)
+        _remove(parts.folder)
+        return failures
+
+
+def finished_before(out: Path) -> bool:
+    """Whether an output that exists was merged by a run that was killed before all its parts were removed.
+
+    What is left of them is removed then.
+    """
+    folder = parts_folder(out)
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MERGED).exists()):
+        return False
+    _remove(folder)
+    return True
+
+
+def _write_captions(parts: CaptionParts) -> None:
+    with prediction_file(parts.out) as write:
+        for number in range(len(parts)):
+            records = parts.read_sealed(number).records
+            for image_id in parts.window(number):
+                if image_id in records:
+                    write(records[image_id])
+        (parts.folder / MERGED).touch()  # from here on, a file under the output's name is made of these parts
+        sync_folder(parts.folder)
+
+
+def _remove(folder: Path) -> None:
+    delete_parts(folder, locks=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    sync_folder(folder.parent)

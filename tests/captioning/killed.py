@@ -1,0 +1,57 @@
+"""The caption command in a process that dies by SIGKILL at a given point: for tests only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from captioning.caption import main
+from captioning.captioner import Caption, Captioner
+from captioning.parts import CaptionParts
+from features.store import Regions
+
+
+def caption(argv: Sequence[str], log: Path, calls: Synchronized[int], die_at: int | None) -> None:
+    """Run the command, and exit with its code.
+
+    Args:
+        argv: Of the command.
+        log: Gets a line for every picture that the model captions.
+        calls: Counts every call of a function, Python's or C's, from the claim of the parts on.
+        die_at: The call before which the process kills itself.
+    """
+    torch.set_num_threads(1)
+    n_calls = 0
+
+    def count(_frame: FrameType, event: str, _argument: Any) -> None:
+        nonlocal n_calls
+        if event in ("call", "c_call"):
+            n_calls += 1
+            if n_calls == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    claimed, caption_regions = CaptionParts.claimed, Captioner.caption_regions
+
+    def claimed_and_counted(self: CaptionParts, *, overwrite: bool = False) -> AbstractContextManager[None]:
+        sys.setprofile(count)
+        return claimed(self, overwrite=overwrite)
+
+    def logged(self: Captioner, regions: Sequence[Regions], decode: Any = None) -> list[Caption]:
+        with log.open("a", encoding="utf-8") as file:
+            file.writelines(f"{picture.image_id}\n" for picture in regions)
+        return caption_regions(self, regions, decode)
+
+    CaptionParts.claimed, Captioner.caption_regions = claimed_and_counted, logged  # type: ignore[method-assign]
+    code = main(list(argv))
+    sys.setprofile(None)
+    calls.value = n_calls
+    sys.exit(code)

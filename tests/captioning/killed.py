@@ -39,18 +39,19 @@ def caption(argv: Sequence[str], log: Path, calls: Synchronized[int], die_at: in
             if n_calls == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    claimed, caption_regions = CaptionParts.claimed, Captioner.caption_regions
+    real_claimed, real_caption_regions = CaptionParts.claimed, Captioner.caption_regions
 
-    def claimed_and_counted(self: CaptionParts, *, overwrite: bool = False) -> AbstractContextManager[None]:
+    def claimed(self: CaptionParts, *, overwrite: bool = False) -> AbstractContextManager[None]:
         sys.setprofile(count)
-        return claimed(self, overwrite=overwrite)
+        return real_claimed(self, overwrite=overwrite)
 
-    def logged(self: Captioner, regions: Sequence[Regions], decode: Any = None) -> list[Caption]:
+    def caption_regions(self: Captioner, regions: Sequence[Regions], decode: Any = None) -> list[Caption]:
         with log.open("a", encoding="utf-8") as file:
             file.writelines(f"{picture.image_id}\n" for picture in regions)
-        return caption_regions(self, regions, decode)
+        return real_caption_regions(self, regions, decode)
 
-    CaptionParts.claimed, Captioner.caption_regions = claimed_and_counted, logged  # type: ignore[method-assign]
+    for owner, method in ((CaptionParts, claimed), (Captioner, caption_regions)):
+        setattr(owner, method.__name__, method)
     code = main(list(argv))
     sys.setprofile(None)
     calls.value = n_calls

@@ -13,20 +13,19 @@ import random
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-import captioning.captioner as captioner_module
 from captioning.bulk import BulkRun
 from captioning.caption import main
-from captioning.captioner import Captioner
+from captioning.captioner import Caption, Captioner
+from captioning.config import DecodeConfig
 from captioning.parts import CaptionParts, Shard
 from captioning.signals import StopRequest
 from captioning.sources import open_source
 from eval.annotations import read_predictions
-from features.store import write_shard
+from features.store import Regions, write_shard
 from tests.captioning import killed
 from tests.captioning.small_captioner import (
     META,
@@ -133,16 +132,16 @@ def test_a_signal_seals_the_batch_in_hand_and_the_same_command_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "c.jsonl"
-    generate, n_batches = captioner_module.generate, 0
+    caption_regions, n_batches = Captioner.caption_regions, 0
 
-    def interrupted(*arguments: Any, **settings: Any) -> Any:
+    def interrupted(self: Captioner, regions: Sequence[Regions], decode: DecodeConfig) -> list[Caption]:
         nonlocal n_batches
-        n_batches += 1
+        n_batches += len(regions) > 0
         if n_batches == 5:
             os.kill(os.getpid(), number)
-        return generate(*arguments, **settings)
+        return caption_regions(self, regions, decode)
 
-    monkeypatch.setattr(captioner_module, "generate", interrupted)
+    monkeypatch.setattr(Captioner, "caption_regions", interrupted)
     assert main(words(store, checkpoint, out)) == 128 + number
     assert (
         "stopped: 10 captions, 0 failed so far, all sealed; run the same command" in capsys.readouterr().err
@@ -181,7 +180,7 @@ def test_a_batch_holds_pictures_of_like_length_and_every_picture_is_in_one(
     source = open_source(None, store, None)
     batches: list[list[int]] = []
 
-    def noted(self: Captioner, regions: Sequence[Any], decode: Any = None) -> list[Any]:
+    def noted(self: Captioner, regions: Sequence[Regions], decode: DecodeConfig) -> list[Caption]:
         batches.append([len(picture.features) for picture in regions])
         return []
 

@@ -3,8 +3,8 @@
     python -m benchmarks.captioning_at_scale --out benchmarks/results/captioning_at_scale.json
 
 The samples are repeated: as links in a folder, and under other ids in a regions file. Every stage is a
-process of its own, and its rate counts from the first picture on, so that no start-up is in it. On a CPU both stages
-of ``--images`` want the same cores; the last share therefore compares with the two stages done in turn.
+process of its own, and its rate counts from the first picture on, so that no start-up is in it. On a CPU both
+stages of ``--images`` want the same cores; the last share therefore compares with the two stages in turn.
 Extraction of 20,000 pictures takes most of an hour on two cores; ``--links`` sets its number apart.
 """
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -22,8 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
-
+from benchmarks.machine import gemm_gflops, machine
 from benchmarks.results import tell
 from captioning.captioner import Captioner
 from features.images import find_images
@@ -36,11 +34,14 @@ BATCH = 16  # of captioning.caption
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What one process did: pictures, seconds without start-up, its largest resident memory."""
+    """What one process did."""
 
     pictures: int
     seconds: float
-    peak_memory_mb: float
+    """Without start-up."""
+    peak_mb: int
+    gemm_gflops: float
+    """Rate of the machine's matrix products just before: it has slow phases."""
 
     @property
     def rate(self) -> float:
@@ -66,7 +67,7 @@ def link_samples(folder: Path, n_pictures: int) -> None:
 
 def repeat_regions(source: Path, out: Path, n_pictures: int) -> None:
     """A regions file of so many pictures, made of the samples' regions."""
-    shards = []
+    shards: list[Path] = []
     with RegionStore(source) as store:
         held = {name: store.regions(name) for name in store.image_ids}
         records: list[Regions] = []
@@ -95,6 +96,7 @@ def caption_alone(features: Path, n_pictures: int) -> float:
 
 def measure(pictures: int, *words: str) -> Stage:
     """Run a command that says its seconds, and ends well."""
+    gflops = round(gemm_gflops(), 1)
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen([sys.executable, "-m", *words], stdout=said, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
@@ -103,8 +105,9 @@ def measure(pictures: int, *words: str) -> Stage:
     found = re.findall(r"([\d.]+) s\b", text)
     if os.waitstatus_to_exitcode(status) or not found:
         sys.exit(f"{' '.join(words)} failed:\n{text}")
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes on macOS, kilobytes elsewhere
-    return Stage(pictures=pictures, seconds=float(found[-1]), peak_memory_mb=round(usage.ru_maxrss / unit, 1))
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak_mb = round(usage.ru_maxrss * unit / 1e6)
+    return Stage(pictures=pictures, seconds=float(found[-1]), peak_mb=peak_mb, gemm_gflops=gflops)
 
 
 def stages(folder: Path, n_links: int, n_regions: int) -> dict[str, Stage]:
@@ -160,9 +163,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=".", prefix=".captioning_at_scale-") as folder:
         found = stages(Path(folder), arguments.links or arguments.pictures, arguments.pictures)
     result = {
-        "what": f"mini detector and captioner, beam 5, {torch.get_num_threads()} threads, samples repeated",
-        "machine": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
+        "what": "mini detector and captioner, beam 5, samples repeated",
+        "machine": machine(),
         "stages": {
             name: asdict(stage) | {"pictures_per_second": round(stage.rate, 2)}
             for name, stage in found.items()

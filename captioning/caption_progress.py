@@ -40,6 +40,8 @@ class Progress:
         self._say("\n" if self._live else "")
 
     def _say(self, end: str = "") -> None:
+        if not self._done:  # no rate yet
+            return
         self._last = time.monotonic()
         rate = self._done / max(self._last - self._start, 1e-9)
         left = (self._total - self._done) / max(rate, 1e-9)

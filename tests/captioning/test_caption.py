@@ -151,7 +151,10 @@ def test_regions_of_another_detector_write_nothing(
         (["--images", "{tmp}/nowhere"], "nowhere: a folder of pictures is wanted"),
         (["--features", "{tmp}/nowhere.h5"], "nowhere.h5: no such regions file"),
         (["--features", "{tmp}/text.h5"], "text.h5: not HDF5"),
-        (["--images", "{tmp}/one", "--checkpoint", "{tmp}/empty"], "manifest.json: missing"),
+        (
+            ["--images", "{tmp}/one", "--checkpoint", "{tmp}/empty"],
+            "empty: no checkpoint of captioning.train",
+        ),
     ],
 )
 def test_wrong_input_is_one_message_and_exit_code_1(

@@ -19,6 +19,7 @@ from captioning.config import DecodeConfig
 from captioning.merge import finished_before, merge
 from captioning.parts import CaptionParts, Shard, failures_file
 from captioning.prediction_files import check_suffix
+from captioning.settings_file import SettingsFile
 from captioning.signals import StopRequest
 from captioning.sources import Source, open_source
 
@@ -116,7 +117,7 @@ def parse(argv: list[str] | None) -> CaptionConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog="python -m captioning.caption", description=CaptionConfig.__doc__)
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    parser.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
     parser.add_class_arguments(CaptionConfig, nested_key=None, skip={"overwrite"})
     parser.add_argument("--overwrite", action="store_true", help="Delete OUT and OUT.parts and start over.")
     parsed = parser.parse_args(argv)

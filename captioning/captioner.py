@@ -27,12 +27,12 @@ from captioning.checkpoints import CaptionerCheckpoint, read_captioner
 from captioning.config import DecodeConfig
 from captioning.constraints import Constraint, Constraints, machine_of, search
 from captioning.detector_match import DetectorMismatch, describe, detector_of, extract_command
-from captioning.examples import prefix_example
+from captioning.examples import prefix_example, read_tags
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
 from captioning.precision import pick_device
 from features.images import ImageError
 from features.store import Regions, RegionStore
-from features.tags import Lexicon, Tag, tags_of
+from features.tags import Lexicon, Tag
 from oscar.decoding import Hypothesis
 
 if TYPE_CHECKING:
@@ -287,15 +287,13 @@ class Captioner:
             ScoredText(text=self.tokenizer.decode(h.piece_ids), score=h.score, log_prob=h.log_prob)
             for h in best
         ]
-        config = self.info.prefix
-        tags = tags_of(regions, self.lexicon, min_score=config.tag_min_score, max_tags=config.max_tags)
         return Caption(
             image_id=regions.image_id,
             text=scored[0].text,
             score=scored[0].score,
             log_prob=scored[0].log_prob,
             alternatives=tuple(scored),
-            tags=tuple(tags),
+            tags=tuple(read_tags(regions, self.lexicon, self.info.prefix)),
             regions=regions,
         )
 

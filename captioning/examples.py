@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from captioning.config import LossConfig, PrefixConfig
 from captioning.tokenizer import CaptionTokenizer
 from features.store import GLOBAL_GEOMETRY, Regions
-from features.tags import Lexicon, tags_of
+from features.tags import Lexicon, Tag, tags_of
 
 IGNORED = -100
 """Target of a position that is not predicted, as in torch's cross entropy."""
@@ -67,12 +67,23 @@ def prefix_example(
     )
 
 
+def read_tags(regions: Regions, lexicon: Lexicon, config: PrefixConfig) -> list[Tag]:
+    """The tags that a picture is given, best first; those that do not fit into the tag slots too."""
+    return tags_of(
+        regions,
+        lexicon,
+        min_score=config.tag_min_score,
+        max_tags=config.max_tags,
+        keep_duplicates=config.keep_duplicate_tags,
+    )
+
+
 def tag_pieces(
     regions: Regions, lexicon: Lexicon, tokenizer: CaptionTokenizer, config: PrefixConfig
 ) -> NDArray[np.int64]:
-    """(G,) pieces of the distinct Chinese tags, best first, whole tags only, closed by [SEP]."""
+    """(G,) pieces of the Chinese tags, best first, whole tags only, closed by [SEP]."""
     pieces: list[int] = []
-    for tag in tags_of(regions, lexicon, min_score=config.tag_min_score, max_tags=config.max_tags):
+    for tag in read_tags(regions, lexicon, config):
         ids = tokenizer.encode(tag.text)
         if len(pieces) + len(ids) >= config.max_tag_pieces:
             break

@@ -15,6 +15,7 @@ from captioning.checkpoints import BEST, LAST
 from captioning.config import TrainConfig
 from captioning.progress import Progress
 from captioning.runs import plain, prepare
+from captioning.settings_file import SettingsFile
 from captioning.trainer import Trainer, TrainingError
 
 CONFIG_FILE = "config.yaml"
@@ -31,7 +32,7 @@ def parser() -> ArgumentParser:
         usage="%(prog)s [--config FILE] [--SETTING VALUE ...]",  # 60 settings would bury an error message
         description=__doc__,
     )
-    made.add_argument("--config", action="config", help="YAML file with any of the settings below")
+    made.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
     made.add_class_arguments(TrainConfig, nested_key=None)
     return made
 

@@ -23,6 +23,8 @@ from captioning.checkpoints import (
     verify_checkpoint,
     write_checkpoint,
 )
+from captioning.config import PrefixConfig
+from captioning.places import mini_folder
 from tests.captioning.small_captioner import write_small_checkpoint
 
 FILES = ("config.json", "model.safetensors", "tushuo.json", "vocab.txt")
@@ -31,6 +33,11 @@ FILES = ("config.json", "model.safetensors", "tushuo.json", "vocab.txt")
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small")
+
+
+def test_the_bundled_captioner_reads_the_tags_it_was_trained_with() -> None:
+    trained = PrefixConfig(max_regions=36, max_tag_pieces=30, tag_min_score=0.2, keep_duplicate_tags=False)
+    assert read_info(mini_folder()).prefix == trained
 
 
 def test_a_captioner_reads_back_with_its_settings(whole: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from captioning.examples import (
     pair_example,
     prefix_example,
     sparse_example,
+    tag_pieces,
 )
 from captioning.tokenizer import CaptionTokenizer
 from tests.captioning.small_captioner import LEXICON, WIDTH, small_regions
@@ -44,6 +47,14 @@ def test_tags_are_distinct_whole_and_closed() -> None:
     assert np.array_equal(short[:-1], full[: len(short) - 1])
     names = {LEXICON.chinese(int(index)) for index in regions.object_ids}
     assert len(full) - 1 == sum(len(TOKENIZER.encode(name)) for name in names if name)
+
+
+def test_duplicate_tags_are_dropped_unless_asked_for() -> None:
+    regions = replace(small_regions("a.jpg", n_regions=2), object_ids=np.array([3, 3]))
+    tag = TOKENIZER.encode(LEXICON.chinese(3) or "")
+    for keep, times in ((False, 1), (True, 2)):
+        config = PrefixConfig(keep_duplicate_tags=keep, tag_min_score=0)
+        assert tag_pieces(regions, LEXICON, TOKENIZER, config).tolist() == [*tag * times, SEP]
 
 
 def test_a_picture_without_tags_has_the_closing_piece_alone() -> None:

@@ -10,7 +10,7 @@ import re
 import sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
@@ -37,10 +37,32 @@ class DecodeFlags:
     """Captions written per picture, best first."""
     max_pieces: int | None = None
     """Longest caption, in word pieces without [CLS] and [SEP]."""
+    min_pieces: int | None = None
+    """Shortest caption, in word pieces."""
     length_penalty: float | None = None
     """Exponent of the length that divides a caption's log-probability; 0 favours short captions."""
     no_repeat_ngram: int | None = None
     """No run of this many pieces occurs twice; 0 allows all."""
+    repetition_penalty: float | None = None
+    """Above 1, pieces that the caption already holds become less probable (arXiv:1909.05858)."""
+    forbidden: list[str] | None = None
+    """Words that no caption may hold, such as '["男人"]'."""
+    groups: int | None = None
+    """Groups of beams that avoid each other's words, for n best captions that differ (arXiv:1610.02424)."""
+    diversity: float | None = None
+    """What a piece loses of its log-probability for each beam of another group that has just taken it."""
+    samples: int | None = None
+    """Captions drawn at random per picture, in the order drawn, instead of a search; 0 searches."""
+    temperature: float | None = None
+    """Divides the logits before drawing; below 1 favours probable pieces."""
+    top_k: int | None = None
+    """Draw from the so many most probable pieces; 0 draws from all."""
+    top_p: float | None = None
+    """Draw from the most probable pieces that together reach this probability (arXiv:1904.09751)."""
+    seed: int | None = None
+    """Decides, together with the picture's id, what is drawn."""
+    rules: Literal["tushuo", "original"] | None = None
+    """``original`` searches and draws by the rules of microsoft/Oscar, for the very captions it writes."""
 
     def given(self) -> dict[str, Any]:
         """The settings that differ from the checkpoint's."""

@@ -25,15 +25,18 @@ from PIL import Image
 from captioning.batches import collate_prefix, to_device
 from captioning.checkpoints import CaptionerCheckpoint, read_captioner
 from captioning.config import DecodeConfig
-from captioning.constraints import Constraint, Constraints, machine_of, search
+from captioning.constraints import Constraint, Constraints, machine_of
 from captioning.detector_match import DetectorMismatch, describe, detector_of, extract_command
 from captioning.examples import prefix_example, read_tags
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
 from captioning.precision import pick_device
+from captioning.writing import write_captions
 from features.images import ImageError
 from features.store import Regions, RegionStore
 from features.tags import Lexicon, Tag
+from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis
+from oscar.scoring import score_captions
 
 if TYPE_CHECKING:
     from features.extract import RegionExtractor
@@ -46,13 +49,14 @@ Picture = Path | str | Image.Image | Regions
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredText:
-    """One caption that the search found.
+    """A caption that the search found, or that was given, and what the model thinks of it.
 
     Attributes:
         text: Ready to be read.
         score: What the search ranks by: ``log_prob`` over the number of pieces to the power of
-            ``length_penalty``; by default the mean log-probability a piece.
-        log_prob: Natural logarithm of the caption's probability.
+            ``length_penalty``; by default, and where nothing was searched for, the mean log-probability a
+            piece.
+        log_prob: Natural logarithm of its probability; of a drawn caption, in what it was drawn from.
     """
 
     text: str
@@ -66,10 +70,10 @@ class Caption:
 
     Attributes:
         image_id: The picture's file name, its id in the regions file, or "" for a decoded picture.
-        text: The best caption.
+        text: The best caption, or the first one drawn.
         score: See `ScoredText`.
         log_prob: See `ScoredText`.
-        alternatives: The n best captions, ``text`` being the first.
+        alternatives: The n best captions, or all that were drawn, ``text`` being the first.
         tags: What the model read as tags, best first.
         regions: What it read as regions.
     """
@@ -114,7 +118,6 @@ class Captioner:
         self.lexicon = _load_lexicon(checkpoint, name)
         self._weights = weights
         self._extractor: RegionExtractor | None = None
-        self._forbidden = (self.tokenizer.unk_id,)
 
     @classmethod
     def from_pretrained(
@@ -154,7 +157,7 @@ class Captioner:
         """
         result = next(self.caption_many([image], batch_size=1, constraints=constraints, **decode))
         if isinstance(result, CaptionFailure):
-            raise ImageError(f"{result.image_id}: {result.reason}" if result.image_id else result.reason)
+            raise _unusable(result)
         return result
 
     def caption_many(
@@ -201,27 +204,51 @@ class Captioner:
         for picture in regions:
             self._check_width(picture)
         decode = decode or self.info.decode
-        machines = [
-            machine_of(picture.image_id, constraints, self.tokenizer, decode.max_pieces)
-            for picture in regions
-        ]
-        examples = [prefix_example(r, self.lexicon, self.tokenizer, self.info.prefix) for r in regions]
-        batch = to_device(collate_prefix(examples, self.tokenizer.pad_id), self.device)
-        prefix = self.model.bert.encode_prefix(
-            batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
-        )
-        found = search(
-            self.model,
-            prefix,
-            machines,
-            beam_width=decode.beam_width,
-            n_best=decode.n_best,
-            max_pieces=decode.max_pieces,
-            length_penalty=decode.length_penalty,
-            no_repeat_ngram=decode.no_repeat_ngram,
-            forbidden_ids=self._forbidden,
-        )
+        image_ids = [picture.image_id for picture in regions]
+        machines = [machine_of(i, constraints, self.tokenizer, decode.max_pieces) for i in image_ids]
+        prefix = self._prefix(regions)
+        found = write_captions(self.model, prefix, decode, self.tokenizer, image_ids, machines)
         return [self._caption(picture, best) for picture, best in zip(regions, found, strict=True)]
+
+    @torch.inference_mode()
+    def score(self, image: Picture, texts: Sequence[str]) -> list[ScoredText]:
+        """How probable the model finds given captions of one picture.
+
+        A character outside the vocabulary is read as [UNK] and counts with the probability that some such
+        character stands there. Scores are means over the pieces and the caption's end, whatever the
+        checkpoint's length penalty. To rank by them, compare captions of the same checkpoint.
+
+        Args:
+            image: As in `caption`.
+            texts: The captions.
+
+        Returns:
+            One result a text, in order.
+
+        Raises:
+            features.images.ImageError: The file is no usable picture.
+            DetectorMismatch: The regions do not fit the checkpoint.
+            ValueError: A text is longer than the model's captions: a part of it has another score.
+        """
+        if not texts:
+            return []
+        pieces = [self.tokenizer.encode(text) for text in texts]
+        longest = self.model.config.max_caption_pieces - 2
+        for text, ids in zip(texts, pieces, strict=True):
+            if len(ids) > longest:
+                raise ValueError(
+                    f"{text!r} has {len(ids)} pieces, checkpoint {self.name} reads at most {longest}: "
+                    "shorten it"
+                )
+        (regions,) = self._regions_of([image], None)
+        if isinstance(regions, CaptionFailure):
+            raise _unusable(regions)
+        self._check_width(regions)
+        log_probs = score_captions(self.model, self._prefix([regions]), [pieces]).sum(dim=1).tolist()
+        return [
+            ScoredText(text=text, score=log_prob / (len(ids) + 1), log_prob=log_prob)
+            for text, ids, log_prob in zip(texts, pieces, log_probs, strict=True)
+        ]
 
     def check_store(self, store: RegionStore) -> None:
         """Prove that a regions file comes from the detector this checkpoint was trained with.
@@ -282,6 +309,13 @@ class Captioner:
             else:
                 yield found
 
+    def _prefix(self, regions: Sequence[Regions]) -> Prefix:
+        examples = [prefix_example(r, self.lexicon, self.tokenizer, self.info.prefix) for r in regions]
+        batch = to_device(collate_prefix(examples, self.tokenizer.pad_id), self.device)
+        return self.model.bert.encode_prefix(
+            batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
+        )
+
     def _caption(self, regions: Regions, best: Sequence[Hypothesis]) -> Caption:
         scored = [
             ScoredText(text=self.tokenizer.decode(h.piece_ids), score=h.score, log_prob=h.log_prob)
@@ -307,6 +341,10 @@ class Captioner:
                 f"the whole picture; checkpoint {self.name} reads width {wanted.feature_dim} "
                 f"{have[wanted.has_globals]} one. Extract them again:\n  {extract_command(wanted, 'DIR')}"
             )
+
+
+def _unusable(failure: CaptionFailure) -> ImageError:
+    return ImageError(f"{failure.image_id}: {failure.reason}" if failure.image_id else failure.reason)
 
 
 def _picture(item: Path | str | Image.Image) -> Path | Image.Image:

@@ -11,14 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from captioning.tokenizer import CaptionTokenizer
-from oscar.backbone import Prefix
-from oscar.constrained import generate as generate_constrained
-from oscar.decoding import Hypothesis, generate
 from oscar.machines import StateMachine, word_machine
-from oscar.modeling import OscarForCaptioning
 
 Constraint = str | Sequence[str]
 """A word, or words of which any one will do."""
@@ -102,34 +96,6 @@ def read_constraints(
         except ValueError as error:
             raise ValueError(f"{path}: {image_id!r}: {error}") from None
     return found
-
-
-def search(
-    model: OscarForCaptioning, prefix: Prefix, machines: Sequence[StateMachine | None], **rules: Any
-) -> list[list[Hypothesis]]:
-    """Captions for pictures with constraints and without.
-
-    Not in one batch: a picture without constraints needs a fraction of the beams.
-
-    Args:
-        model: in eval mode.
-        prefix: Of the pictures.
-        machines: Of each picture; None where it has no constraints.
-        rules: Arguments that `oscar.decoding.generate` and `oscar.constrained.generate` share.
-
-    Returns:
-        For each picture its hypotheses, best first.
-    """
-    bound = {row: machine for row, machine in enumerate(machines) if machine is not None}
-    if not bound:
-        return generate(model, prefix, **rules)
-    part = prefix.select(torch.tensor(list(bound), device=prefix.mask.device))
-    found = dict(zip(bound, generate_constrained(model, part, list(bound.values()), **rules), strict=True))
-    free = [row for row in range(len(machines)) if row not in bound]
-    if free:
-        part = prefix.select(torch.tensor(free, device=prefix.mask.device))
-        found.update(zip(free, generate(model, part, **rules), strict=True))
-    return [found[row] for row in range(len(machines))]
 
 
 def _encode(word: str, tokenizer: CaptionTokenizer) -> tuple[int, ...]:

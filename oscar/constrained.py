@@ -35,6 +35,7 @@ def generate(
     no_repeat_ngram: int = 0,
     repetition_penalty: float = 1.0,
     forbidden_ids: Collection[int] = (),
+    forbidden_words: Collection[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     """Search for the best captions of every picture among those that meet all its constraints.
 
@@ -59,6 +60,7 @@ def generate(
         no_repeat_ngram: n-grams of this length appear once in a caption; 0 allows repeats.
         repetition_penalty: makes pieces that the caption holds less probable; 1: no.
         forbidden_ids: never written, such as [UNK]; [PAD], [CLS] and [MASK] never are.
+        forbidden_words: runs of pieces that are never written.
 
     Returns:
         For each picture up to n_best hypotheses, best first.
@@ -74,6 +76,7 @@ def generate(
         no_repeat_ngram=no_repeat_ngram,
         repetition_penalty=repetition_penalty,
         forbidden_ids=frozenset(forbidden_ids),
+        forbidden_words=frozenset(map(tuple, forbidden_words)),
     )
     rules.check(cast(OscarConfig, model.config))
     search = _Search(Beams(model, prefix, machines, beam_width), rules, n_best, length_penalty)

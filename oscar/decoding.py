@@ -1,6 +1,6 @@
 """Beam search, greedy search and diverse beam search over the caption streams of pictures encoded once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -67,6 +67,7 @@ def generate(
     no_repeat_ngram: int = 0,
     repetition_penalty: float = 1.0,
     forbidden_ids: Collection[int] = (),
+    forbidden_words: Collection[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     """Search for the captions of every picture of a prefix.
 
@@ -102,6 +103,7 @@ def generate(
         no_repeat_ngram: n-grams of this length appear once in a caption; 0 allows repeats.
         repetition_penalty: makes pieces that the caption holds less probable (`penalise_repetition`); 1: no.
         forbidden_ids: never written, such as [UNK]; [PAD], [CLS] and [MASK] never are.
+        forbidden_words: runs of pieces that are never written.
 
     Returns:
         For each picture up to n_best hypotheses, best first; fewer only where the rules allow no more, or
@@ -123,6 +125,7 @@ def generate(
         no_repeat_ngram=no_repeat_ngram,
         repetition_penalty=repetition_penalty,
         forbidden_ids=frozenset(forbidden_ids),
+        forbidden_words=frozenset(map(tuple, forbidden_words)),
     )
     pieces.check(cast(OscarConfig, model.config))
     search = _Search(model, prefix, pieces, beams)

@@ -23,6 +23,8 @@ class PieceRules:
     """See `penalise_repetition`; 1 is none."""
     forbidden_ids: frozenset[int] = frozenset()
     """Never written, besides [PAD], [CLS] and [MASK]."""
+    forbidden_words: frozenset[tuple[int, ...]] = frozenset()
+    """Runs of pieces that are never written, wherever they would stand."""
 
     def check(self, config: OscarConfig) -> None:
         """Raise ValueError for what no search can keep."""
@@ -34,11 +36,14 @@ class PieceRules:
         if self.no_repeat_ngram < 0:
             raise ValueError(f"no_repeat_ngram must be 0 (off) or more, got {self.no_repeat_ngram}")
         check_penalty(self.repetition_penalty)
-        if config.sep_token_id in self.forbidden_ids:
+        forbidden = self.forbidden_ids.union(*self.forbidden_words)
+        if config.sep_token_id in forbidden:
             raise ValueError(f"forbidden_ids holds [SEP] ({config.sep_token_id}), no caption could end")
-        wrong = sorted(i for i in self.forbidden_ids if not 0 <= i < config.vocab_size)
+        wrong = sorted(i for i in forbidden if not 0 <= i < config.vocab_size)
         if wrong:
             raise ValueError(f"forbidden_ids {wrong} are not among the {config.vocab_size} pieces")
+        if () in self.forbidden_words:
+            raise ValueError("forbidden_words holds a word without pieces")
 
     def forbid(self, scores: Tensor, written: Tensor, config: OscarConfig) -> None:
         """Set logits or log-probabilities (B, W, V) behind `written` pieces (B, W, n) to -inf, in place."""
@@ -48,6 +53,11 @@ class PieceRules:
         scores[..., sorted(control | self.forbidden_ids)] = -torch.inf
         if self.no_repeat_ngram:
             forbid_repeats(scores, written, self.no_repeat_ngram)
+        for *begin, last in self.forbidden_words:
+            if len(begin) <= written.shape[2]:
+                tail = written[:, :, written.shape[2] - len(begin) :]
+                begun = (tail == torch.tensor(begin, dtype=torch.long, device=tail.device)).all(dim=2)
+                scores[..., last].masked_fill_(begun, -torch.inf)
 
 
 def check_length(max_pieces: int, config: OscarConfig) -> None:

@@ -29,6 +29,7 @@ def sample(
     no_repeat_ngram: int = 0,
     repetition_penalty: float = 1.0,
     forbidden_ids: Collection[int] = (),
+    forbidden_words: Collection[Sequence[int]] = (),
 ) -> list[list[Hypothesis]]:
     """Draw captions for every picture of a prefix, piece by piece.
 
@@ -52,6 +53,7 @@ def sample(
         no_repeat_ngram: as there.
         repetition_penalty: as there.
         forbidden_ids: as there.
+        forbidden_words: as there.
 
     Returns:
         For each picture its hypotheses in the order drawn, which says nothing about their quality.
@@ -66,6 +68,7 @@ def sample(
         no_repeat_ngram=no_repeat_ngram,
         repetition_penalty=repetition_penalty,
         forbidden_ids=frozenset(forbidden_ids),
+        forbidden_words=frozenset(map(tuple, forbidden_words)),
     )
     rules.check(config)
     check_filter(temperature, top_k, top_p)

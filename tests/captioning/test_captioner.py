@@ -3,6 +3,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,17 +90,17 @@ def test_no_caption_holds_an_unknown_piece(captioner: Captioner) -> None:
 def test_decoding_is_as_the_checkpoint_says_unless_told_otherwise(
     captioner: Captioner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, object]] = []
+    asked: list[DecodeConfig] = []
 
-    def spy(model: object, prefix: object, machines: object, **settings: object) -> list[list[Hypothesis]]:
-        asked.append(settings)
+    def spy(model: object, prefix: object, config: DecodeConfig, *_: object) -> list[list[Hypothesis]]:
+        asked.append(config)
         return [[Hypothesis((5,), -1.0, -0.5, True)]]
 
-    monkeypatch.setattr(captioner_module, "search", spy)
+    monkeypatch.setattr(captioner_module, "write_captions", spy)
     captioner.caption(small_regions("a.jpg"))
     captioner.caption(small_regions("a.jpg"), beam_width=1, max_pieces=2)
     captioner.caption_regions([small_regions("a.jpg")], DecodeConfig(beam_width=2))
-    assert [(s["beam_width"], s["max_pieces"]) for s in asked] == [(3, 6), (1, 2), (2, 38)]
+    assert [(config.beam_width, config.max_pieces) for config in asked] == [(3, 6), (1, 2), (2, 38)]
 
 
 def test_every_caption_holds_the_words_asked_for(captioner: Captioner) -> None:
@@ -129,9 +130,89 @@ def test_words_that_cannot_be_written_are_refused_before_any_work(captioner: Cap
         captioner.caption(small_regions("a.jpg"), constraints=["龙"])
 
 
-def test_impossible_search_settings_are_refused_before_any_work(captioner: Captioner) -> None:
-    with pytest.raises(ValueError, match=r"n_best must be beam_width \(3\) or less, got 4"):
-        captioner.caption(small_regions("a.jpg"), n_best=4)
+def test_given_captions_score_what_the_search_gave_them(captioner: Captioner) -> None:
+    regions = small_regions("a.jpg")
+    found = captioner.caption(regions, n_best=3).alternatives
+    scored = captioner.score(regions, [caption.text for caption in found])
+    assert [caption.text for caption in scored] == [caption.text for caption in found]
+    for one, other in zip(scored, found, strict=True):
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
+        assert one.score == pytest.approx(other.score, abs=1e-4)
+    assert captioner.score(regions, []) == []
+
+
+def test_a_character_outside_the_vocabulary_scores_as_unknown(captioner: Captioner) -> None:
+    regions = small_regions("a.jpg")
+    one, other = captioner.score(regions, ["\u9f98", "\u9750"])
+    assert (one.text, other.text) == ("\u9f98", "\u9750")
+    assert one.log_prob == other.log_prob
+    captioner.model.cls.predictions.bias.data[captioner.tokenizer.unk_id] += 1
+    assert captioner.score(regions, ["\u9f98"])[0].log_prob > one.log_prob
+
+
+def test_a_caption_too_long_for_the_model_has_no_score(captioner: Captioner) -> None:
+    longest = captioner.model.config.max_caption_pieces - 2
+    text = "\u4e00" * (longest + 1)
+    with pytest.raises(ValueError, match=f"has {longest + 1} pieces, .* reads at most {longest}: shorten it"):
+        captioner.score(small_regions("a.jpg"), [text])
+
+
+def test_constraints_are_refused_where_they_cannot_be_kept(captioner: Captioner) -> None:
+    settings: dict[str, Any]
+    for settings in ({"samples": 2}, {"rules": "original"}, {"beam_width": 4, "n_best": 2, "groups": 2}):
+        with pytest.raises(ValueError, match="constraints are met by beams of our own rules alone"):
+            captioner.caption(small_regions("a.jpg"), constraints=["狗"], **settings)
+
+
+def test_what_is_drawn_depends_on_seed_and_picture_alone(captioner: Captioner) -> None:
+    regions = [small_regions(f"{n}.jpg") for n in range(3)]
+    settings = {"samples": 4, "temperature": 1.5}
+    alone = [captioner.caption(picture, seed=7, **settings) for picture in regions]
+    for batch_size in (2, 3):
+        together = captioner.caption_many(regions, batch_size=batch_size, seed=7, **settings)
+        for one, other in zip(alone, together, strict=True):
+            assert isinstance(other, Caption)
+            assert [a.text for a in one.alternatives] == [a.text for a in other.alternatives]
+    assert len(alone[0].alternatives) == 4
+    others = [captioner.caption(picture, seed=8, **settings) for picture in regions]
+    assert [c.alternatives for c in alone] != [c.alternatives for c in others]
+
+
+def test_a_forbidden_word_is_in_no_caption(captioner: Captioner) -> None:
+    regions = small_regions("a.jpg")
+    text = captioner.caption(regions, min_pieces=3).text
+    word = text[:2]
+    assert word in text
+    for rules in ({}, {"samples": 20}):
+        caption = captioner.caption(regions, forbidden=[word], min_pieces=3, **rules)
+        assert all(word not in alternative.text for alternative in caption.alternatives)
+    assert caption.text != text
+
+
+def test_the_originals_rules_write_unknown_pieces_and_ours_do_not(captioner: Captioner) -> None:
+    captioner.model.cls.predictions.bias.data[captioner.tokenizer.unk_id] = 100.0
+    for settings in ({"beam_width": 1}, {"beam_width": 2}, {"samples": 2}):
+        assert "[UNK]" in captioner.caption(small_regions("a.jpg"), rules="original", **settings).text
+        assert "[UNK]" not in captioner.caption(small_regions("a.jpg"), **settings).text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n_best": 4}, r"n_best must be beam_width \(3\) or less, got 4"),
+        ({"groups": 2}, r"groups must divide beam_width \(3\) and n_best \(1\), got 2"),
+        ({"min_pieces": 7}, r"min_pieces must be max_pieces \(6\) or less, got 7"),
+        ({"top_p": 1.5}, "top_p must lie between 0 and 1, got 1.5"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"forbidden": ["a", " "]}, "forbidden holds an empty word"),
+        ({"rules": "original", "no_repeat_ngram": 3}, "rules know no no_repeat_ngram: set no_repeat_ngram=0"),
+    ],
+)
+def test_impossible_search_settings_are_refused_before_any_work(
+    captioner: Captioner, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        captioner.caption(small_regions("a.jpg"), **settings)
 
 
 def test_files_decoded_pictures_and_regions_mix_and_keep_their_order(

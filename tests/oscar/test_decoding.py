@@ -226,6 +226,47 @@ def test_a_caption_cut_at_the_limit_is_unfinished_and_pays_for_its_sep() -> None
         assert math.isfinite(best.score)
 
 
+def test_the_first_group_searches_as_if_it_were_alone() -> None:
+    model = make_model(6, 0.3, vocab_size=30)
+    prefix = make_pictures(cast(OscarConfig, model.config), 6).prefix(model)
+    rules: dict[str, Any] = {"max_pieces": 7, "length_penalty": 0.8}
+    grouped = generate(model, prefix, beam_width=6, n_best=6, groups=3, diversity=2.0, **rules)
+    for found, alone in zip(grouped, generate(model, prefix, beam_width=2, n_best=2, **rules), strict=True):
+        assert {h.piece_ids for h in alone} < {h.piece_ids for h in found}
+        assert [h.score for h in found] == sorted((h.score for h in found), reverse=True)
+
+
+def test_groups_of_one_beam_are_greedy_searches_that_avoid_what_the_others_just_took() -> None:
+    model = make_model(8, 0.3, vocab_size=20)
+    pictures = make_pictures(cast(OscarConfig, model.config), 8)
+    found = generate(
+        model, pictures.prefix(model), beam_width=4, n_best=4, groups=4, diversity=0.7, max_pieces=6
+    )
+    for i, best in enumerate(found):
+        groups: list[tuple[int, ...]] = [()] * 4
+        for n in range(6):
+            taken: list[int] = []
+            for g, words in enumerate(groups):
+                if SEP in words:
+                    continue
+                scores = next_logits(model, pictures, i, [words])[0].log_softmax(0)
+                scores[[*CONTROL, *([SEP] if n == 0 else [])]] = -torch.inf
+                for piece in taken:
+                    scores[piece] -= 0.7
+                chosen = int(scores.argmax())
+                groups[g] = (*words, chosen)
+                taken += [chosen] if chosen != SEP else []
+        assert {h.piece_ids for h in best} == {tuple(w for w in words if w != SEP) for words in groups}
+
+
+def test_groups_that_find_one_caption_return_it_once() -> None:
+    model = make_model(8, 0.3, vocab_size=20)
+    prefix = make_pictures(cast(OscarConfig, model.config), 8).prefix(model)
+    same = generate(model, prefix, beam_width=4, n_best=4, groups=4, diversity=0.0, max_pieces=6)
+    once = generate(model, prefix, beam_width=1, max_pieces=6)
+    assert [[h.piece_ids for h in best] for best in same] == [[h.piece_ids for h in best] for best in once]
+
+
 def test_a_picture_gets_the_same_captions_alone_and_in_a_batch() -> None:
     model = make_model(3, 0.3, vocab_size=30)
     prefix = make_pictures(cast(OscarConfig, model.config), 3).prefix(model)

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from oscar import original
+from oscar import decoding, original
 from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis
 from oscar.modeling import OscarForCaptioning
 from oscar.rules import filter_logits, log_softmax, penalise_repetition
+from oscar.scoring import score_captions
 from oscar.streams import Streams
 from tests.oscar.test_golden import GOLDEN, captioner, read_json, tensors
 
@@ -95,3 +96,52 @@ def test_sampled_captions_have_the_originals_log_probabilities(case: str, name: 
         alive &= pieces != sep
         streams.advance(pictures, torch.arange(samples).expand_as(pieces), ids[:, :, n + 1])
     torch.testing.assert_close(sums / lengths, means, atol=2e-5, rtol=0)
+
+
+GREEDY = [(case, name) for case, name in SEARCHED if name.startswith("greedy") and "_rp" not in name]
+BEAMS = [(case, name) for case, name in SEARCHED if name.startswith("beam")]
+
+
+@pytest.mark.parametrize(("case", "name"), GREEDY)
+def test_our_greedy_search_writes_the_originals_captions(case: str, name: str) -> None:
+    """Ours writes no [PAD], [CLS] or [MASK], and counts the [SEP] of a cut caption, not what it replaced."""
+    params, run = recorded(case, name)
+    model, prefix = encode(case, params)
+    limit = params["max_length"] - 2
+    found = decoding.generate(model, prefix, beam_width=1, min_pieces=0, max_pieces=limit)
+    never = {params[f"{piece}_token_id"] for piece in ("bos", "pad", "mask")}
+    for (ours,), (ids,), (log_prob,) in zip(found, run["sequences"], run["logprobs"], strict=True):
+        words = ids[1 : ids.index(*params["eos_token_ids"])]
+        if never & set(words):
+            assert list(ours.piece_ids) != words
+            continue
+        assert list(ours.piece_ids) == words
+        if ours.finished:
+            assert ours.score == pytest.approx(log_prob, abs=1e-5)
+        else:
+            assert len(words) == limit
+            assert ours.score < log_prob
+
+
+@pytest.mark.parametrize(("case", "name"), BEAMS)
+def test_our_beams_end_at_the_limit_once_and_with_the_log_probability_of_what_they_wrote(
+    case: str, name: str
+) -> None:
+    """The original files a beam at the limit once for each piece that [SEP] replaces, with that piece's."""
+    params, _ = recorded(case, name)
+    model, prefix = encode(case, params)
+    found = decoding.generate(
+        model,
+        prefix,
+        beam_width=params["num_beams"],
+        n_best=params["num_keep_best"],
+        min_pieces=0,
+        max_pieces=params["max_length"] - 2,
+        length_penalty=params["length_penalty"],
+    )
+    with torch.no_grad():
+        scores = score_captions(model, prefix, [[h.piece_ids for h in best] for best in found])
+    log_probs = [h.log_prob for best in found for h in best]
+    assert scores.sum(dim=1).tolist() == pytest.approx(log_probs, abs=2e-4)
+    for best in found:
+        assert len({h.piece_ids for h in best}) == len(best) == params["num_keep_best"]

@@ -54,3 +54,20 @@ def test_streams_begin_with_cls(make_captioner: Callable[..., OscarForCaptioning
         logits = streams.next_logits()
     assert logits.shape == (3, 4, 40)
     torch.testing.assert_close(logits, logits[:, :1].expand(-1, 4, -1))
+
+
+@torch.no_grad()
+def test_a_stream_changes_nothing_at_all_in_the_streams_beside_it(
+    make_captioner: Callable[..., OscarForCaptioning],
+) -> None:
+    model = make_captioner(9)
+    prefix = make_pictures(cast(OscarConfig, model.config), 9, torch.float32).prefix(model)
+    sources, pictures = torch.arange(3).expand(3, -1), torch.arange(3)
+    one, other = Streams(model, prefix, 3), Streams(model, prefix, 3)
+    for piece in (5, 6, 7, 8):
+        ours, theirs = one.next_logits(), other.next_logits()
+        assert (ours[:, 0] - theirs[:, 0]).abs().max() == 0.0
+        assert piece == 5 or (ours[:, 1:] - theirs[:, 1:]).abs().amax(dim=2).min() > 0.0
+        pieces = torch.tensor([[piece] * 3] * 3)
+        one.advance(pictures, sources, pieces)
+        other.advance(pictures, sources, pieces + torch.tensor([0, 10, 20]))

@@ -19,6 +19,13 @@ from captioning.captioner import Caption, Captioner
 from captioning.parts import CaptionParts
 from features.store import Regions
 
+CHECKPOINT = "TESTS_KILLED_CHECKPOINT"
+"""Environment variable: a checkpoint, loaded once by the process from which all others are forked."""
+if CHECKPOINT in os.environ:
+    torch.set_num_threads(1)  # a pool of threads would not survive the fork
+    _LOADED = Captioner.from_pretrained(os.environ[CHECKPOINT])
+    Captioner.from_pretrained = lambda *_: _LOADED  # type: ignore[method-assign, assignment]
+
 
 def caption(argv: Sequence[str], log: Path, calls: Synchronized[int], die_at: int | None) -> None:
     """Run the command, and exit with its code.
@@ -29,7 +36,6 @@ def caption(argv: Sequence[str], log: Path, calls: Synchronized[int], die_at: in
         calls: Counts every call of a function, Python's or C's, from the claim of the parts on.
         die_at: The call before which the process kills itself.
     """
-    torch.set_num_threads(1)
     n_calls = 0
 
     def count(_frame: FrameType, event: str, _argument: Any) -> None:

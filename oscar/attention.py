@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from oscar.configuration import OscarConfig
+from oscar.linear import Linear
 from oscar.packing import Packing
 
 # Added to a score that may not be read. Far below any score, so that exp() gives exactly 0; finite, so that a
@@ -35,6 +36,10 @@ class KeysValues:
 
     keys: Tensor
     values: Tensor
+
+    def contiguous(self) -> "KeysValues":
+        """The same, laid out so that products with them need no copy."""
+        return KeysValues(self.keys.contiguous(), self.values.contiguous())
 
     def select(self, index: Tensor) -> "KeysValues":
         """Rows `index` of the first dimension, in that order."""
@@ -73,9 +78,9 @@ class SelfAttention(nn.Module):
         self.heads = config.num_attention_heads
         self.dropout = config.attention_probs_dropout_prob
         width = config.hidden_size
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
+        self.value = Linear(width, width)
 
     def _split(self, projected: Tensor, packing: Packing | None) -> Tensor:
         """(B, T, D) or packed -> (B, N, T, d)."""

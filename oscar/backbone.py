@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from oscar.attention import KeysValues, Trace, additive_mask
 from oscar.configuration import OscarConfig
+from oscar.linear import Linear
 from oscar.embeddings import TextEmbeddings
 from oscar.encoder import OscarEncoder
 from oscar.heads import Pooler, WordHead
@@ -62,7 +63,7 @@ class OscarModel(OscarPreTrainedModel):
         self.embeddings = TextEmbeddings(config)
         self.encoder = OscarEncoder(config)
         self.pooler = Pooler(config)
-        self.img_embedding = nn.Linear(config.img_feature_dim, config.hidden_size)
+        self.img_embedding = Linear(config.img_feature_dim, config.hidden_size)
         if config.use_img_layernorm:
             self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.img_layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)

@@ -11,6 +11,7 @@ from transformers.activations import ACT2FN
 
 from oscar.attention import KeysValues, SelfAttention, Trace
 from oscar.configuration import OscarConfig
+from oscar.linear import Linear
 from oscar.packing import Packing
 
 
@@ -19,7 +20,7 @@ class AddNorm(nn.Module):
 
     def __init__(self, width_in: int, config: OscarConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(width_in, config.hidden_size)
+        self.dense = Linear(width_in, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
@@ -42,7 +43,7 @@ class Intermediate(nn.Module):
 
     def __init__(self, config: OscarConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
         self.activation = ACT2FN[config.hidden_act]
 
     def forward(self, hidden: Tensor) -> Tensor:
@@ -161,7 +162,7 @@ class OscarEncoder(nn.Module):
         """What every layer shows of a sequence that reads itself; the last layer computes nothing else."""
         shown = []
         for layer in self.layers:
-            shown.append(layer.attention.self.keys_values(hidden, packing))
+            shown.append(layer.attention.self.keys_values(hidden, packing).contiguous())
             if len(shown) < len(self.layer):
                 hidden = self.run(layer, hidden, mask, shown[-1], packing)
         return shown

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from oscar.configuration import OscarConfig
+from oscar.linear import Linear, linear
 
 
 class Pooler(nn.Module):
@@ -12,7 +13,7 @@ class Pooler(nn.Module):
 
     def __init__(self, config: OscarConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(B, L, D) -> (B, D)."""
@@ -24,7 +25,7 @@ class WordTransform(nn.Module):
 
     def __init__(self, config: OscarConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = ACT2FN[config.hidden_act]
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -44,7 +45,7 @@ class WordHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""
-        return nn.functional.linear(self.transform(hidden), self.decoder.weight, self.bias)
+        return linear(self.transform(hidden), self.decoder.weight, self.bias)
 
 
 class Heads(nn.Module):

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from captioning.caption_progress import Progress
 from captioning.captioner import Captioner
 from captioning.config import DecodeConfig
+from captioning.constraints import Constraints
 from captioning.examples import tag_pieces
 from captioning.parts import CaptionParts, Part
 from captioning.prediction_files import record_of
@@ -53,6 +54,7 @@ class BulkRun:
         source: The pictures.
         captioner: Writes the captions.
         decode: How they are searched for.
+        constraints: Words that the captions of some pictures must hold, by picture id.
         parts: Where they go; claimed by the caller.
         batch_size: Pictures a batch.
     """
@@ -60,6 +62,7 @@ class BulkRun:
     source: Source
     captioner: Captioner
     decode: DecodeConfig
+    constraints: Constraints
     parts: CaptionParts
     batch_size: int
 
@@ -109,7 +112,7 @@ class BulkRun:
         progress.step(len(failed))
         for batch in self._batches(regions):
             missing = [picture for picture in batch if picture.image_id not in part]
-            for caption in self.captioner.caption_regions(missing, self.decode):
+            for caption in self.captioner.caption_regions(missing, self.decode, self.constraints):
                 if caption.text:
                     part.records[caption.image_id] = record_of(caption)
                 else:

@@ -87,6 +87,9 @@ class CaptionConfig:
     """Delete OUT and OUT.parts and start over."""
     decode: DecodeFlags = field(default_factory=DecodeFlags)
     """The search."""
+    constraints: Path | None = None
+    """JSON file of words that captions must hold, by picture id: {"a.jpg": ["狗", ["飞盘", "盘子"]]}; a list
+    inside stands for any one of its words."""
     batch_size: int = 16
     """Pictures worked on at once."""
     part_size: int = 128
@@ -161,11 +164,16 @@ def run(config: CaptionConfig, stop: StopRequest) -> int:
 
     from captioning.bulk import BulkRun
     from captioning.captioner import Captioner
+    from captioning.constraints import Constraints, read_constraints
 
     captioner = Captioner.from_pretrained(config.checkpoint, config.device, config.weights)
     if source.store is not None:
         captioner.check_store(source.store)
     decode = replace(captioner.info.decode, **config.decode.given())
+    constraints: Constraints = {}
+    if config.constraints is not None:
+        known = [*source.image_ids, *dict(source.failed)]
+        constraints = read_constraints(config.constraints, known, captioner.tokenizer, decode.max_pieces)
     parts = CaptionParts(
         out=config.out,
         settings=record_of_settings(config, source, decode),
@@ -176,7 +184,12 @@ def run(config: CaptionConfig, stop: StopRequest) -> int:
     )
     with parts.claimed(overwrite=config.overwrite):
         report = BulkRun(
-            source=source, captioner=captioner, decode=decode, parts=parts, batch_size=config.batch_size
+            source=source,
+            captioner=captioner,
+            decode=decode,
+            constraints=constraints,
+            parts=parts,
+            batch_size=config.batch_size,
         ).run(stop)
         counts = f"{report.captions} captions, {len(report.failed)} failed"
         if report.signal is not None:
@@ -199,10 +212,11 @@ def record_of_settings(config: CaptionConfig, source: Source, decode: DecodeConf
     from captioning.checkpoints import MANIFEST
     from captioning.places import checkpoint_folder
 
-    manifest = (checkpoint_folder(config.checkpoint) / MANIFEST).read_bytes()  # holds the hash of every file
+    manifest = checkpoint_folder(config.checkpoint) / MANIFEST  # holds the hash of every file
     return {
         "source": str(source.path.resolve()),
-        "checkpoint": hashlib.sha256(manifest).hexdigest(),
+        "checkpoint": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        "constraints": config.constraints and hashlib.sha256(config.constraints.read_bytes()).hexdigest(),
         **{f"decode.{name}": value for name, value in asdict(decode).items()},
     }
 

@@ -51,10 +51,10 @@ def caption(argv: Sequence[str], log: Path, calls: Synchronized[int], die_at: in
         sys.setprofile(count)
         return real_claimed(self, overwrite=overwrite)
 
-    def caption_regions(self: Captioner, regions: Sequence[Regions], decode: Any = None) -> list[Caption]:
+    def caption_regions(self: Captioner, regions: Sequence[Regions], *settings: Any) -> list[Caption]:
         with log.open("a", encoding="utf-8") as file:
             file.writelines(f"{picture.image_id}\n" for picture in regions)
-        return real_caption_regions(self, regions, decode)
+        return real_caption_regions(self, regions, *settings)
 
     for owner, method in ((CaptionParts, claimed), (Captioner, caption_regions)):
         setattr(owner, method.__name__, method)

@@ -13,6 +13,7 @@ import random
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -20,7 +21,6 @@ from PIL import Image
 from captioning.bulk import BulkRun
 from captioning.caption import main
 from captioning.captioner import Caption, Captioner
-from captioning.config import DecodeConfig
 from captioning.parts import CaptionParts, Shard
 from captioning.signals import StopRequest
 from captioning.sources import open_source
@@ -77,7 +77,7 @@ def test_a_run_killed_at_50_random_points_loses_and_repeats_nothing(
 ) -> None:
     monkeypatch.setenv(killed.CHECKPOINT, checkpoint)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.captioning.killed"])
+    context.set_forkserver_preload(["tests.captioning.killed", "pytest"])  # which every child would import
     calls = context.Value("q", 0)
 
     def run(out: Path, log: Path, die_at: int | None) -> int | None:
@@ -136,12 +136,12 @@ def test_a_signal_seals_the_batch_in_hand_and_the_same_command_goes_on(
     out = tmp_path / "c.jsonl"
     caption_regions, n_batches = Captioner.caption_regions, 0
 
-    def interrupted(self: Captioner, regions: Sequence[Regions], decode: DecodeConfig) -> list[Caption]:
+    def interrupted(self: Captioner, regions: Sequence[Regions], *settings: Any) -> list[Caption]:
         nonlocal n_batches
         n_batches += len(regions) > 0
         if regions and n_batches == 5:
             os.kill(os.getpid(), number)
-        return caption_regions(self, regions, decode)
+        return caption_regions(self, regions, *settings)
 
     monkeypatch.setattr(Captioner, "caption_regions", interrupted)
     assert main(words(store, checkpoint, out)) == 128 + number
@@ -182,7 +182,7 @@ def test_a_batch_holds_pictures_of_like_length_and_every_picture_is_in_one(
     source = open_source(None, store, None)
     batches: list[list[int]] = []
 
-    def noted(self: Captioner, regions: Sequence[Regions], decode: DecodeConfig) -> list[Caption]:
+    def noted(self: Captioner, regions: Sequence[Regions], *settings: Any) -> list[Caption]:
         batches.append([len(picture.features) for picture in regions])
         return []
 
@@ -195,7 +195,14 @@ def test_a_batch_holds_pictures_of_like_length_and_every_picture_is_in_one(
         shard=Shard(),
         say=lambda _: None,
     )
-    run = BulkRun(source=source, captioner=captioner, decode=captioner.info.decode, parts=parts, batch_size=4)
+    run = BulkRun(
+        source=source,
+        captioner=captioner,
+        decode=captioner.info.decode,
+        constraints={},
+        parts=parts,
+        batch_size=4,
+    )
     with StopRequest() as stop, parts.claimed():
         run.run(stop)
     lengths = sum(batches, [])
@@ -220,4 +227,22 @@ def test_another_search_is_refused_until_told_to_start_over(
     assert main(other) == 1
     assert "of another run: decode.beam_width 3 (now 2), shards 2 (now 1)" in capsys.readouterr().err
     assert main([*other, "--overwrite"]) == 3
+    assert len(read_predictions(out)) == len(IDS)
+
+
+def test_constraints_reach_their_pictures_and_bind_the_run(
+    store: Path, checkpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "words.json", tmp_path / "c.json"
+    file.write_text('{"03.jpg": ["狗"], "broken.jpg": ["狗"]}', encoding="utf-8")
+    asked = words(store, checkpoint, out, "--constraints", str(file))
+    assert main([*asked, "--shard", "0/2"]) == 0
+    file.write_text('{"03.jpg": ["草"]}', encoding="utf-8")
+    assert main([*asked, "--shard", "1/2"]) == 1
+    assert "of another run: constraints " in capsys.readouterr().err
+    assert main([*asked, "--overwrite"]) == 3
+    assert "草" in read_predictions(out)["03.jpg"].caption
+    file.write_text('{"nowhere.jpg": ["草"]}', encoding="utf-8")
+    assert main([*asked, "--overwrite"]) == 1
+    assert "'nowhere.jpg' is none of the 27 pictures" in capsys.readouterr().err
     assert len(read_predictions(out)) == len(IDS)

@@ -8,7 +8,6 @@ earlier run ended, so a resumed run writes the bytes of one that never stopped.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -31,13 +30,11 @@ class Report:
     Attributes:
         captions: Pictures with a caption, from earlier runs too.
         failed: Pictures without, and why.
-        seconds: This run took.
         signal: SIGINT or SIGTERM, where one ended it early.
     """
 
     captions: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    seconds: float = 0.0
     signal: int | None = None
 
     def add(self, part: Part) -> None:
@@ -73,7 +70,6 @@ class BulkRun:
             captioning.captioner.DetectorMismatch: Regions that the captioner does not read.
             OSError: The disk; what was sealed before stays.
         """
-        started = time.perf_counter()
         report = Report()
         progress = Progress(self._left(), sys.stderr)
         for number in self.parts.own:
@@ -82,7 +78,6 @@ class BulkRun:
                 self._make(number, part, stop, progress)
             report.add(part)
         progress.close()
-        report.seconds = time.perf_counter() - started
         report.signal = stop.signal
         return report
 

@@ -8,20 +8,24 @@ sealed in ``OUT.parts`` is not done again.
 import hashlib
 import re
 import sys
+import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.caption_progress import listing
 from captioning.config import DecodeConfig
-from captioning.merge import finished_before, merge
+from captioning.merge import Merged, finished_before, merge
 from captioning.parts import CaptionParts, Shard, failures_file
 from captioning.prediction_files import check_suffix
 from captioning.settings_file import SettingsFile
 from captioning.signals import StopRequest
 from captioning.sources import Source, open_source
+
+if TYPE_CHECKING:
+    from captioning.bulk import Report
 
 OK, FATAL, SOME_FAILED, SIGNAL = 0, 1, 3, 128
 """Exit codes; a signal's number is added to the last."""
@@ -182,28 +186,41 @@ def run(config: CaptionConfig, stop: StopRequest) -> int:
         shard=Shard.parse(config.shard),
         say=say,
     )
+    bulk = BulkRun(
+        source=source,
+        captioner=captioner,
+        decode=decode,
+        constraints=constraints,
+        parts=parts,
+        batch_size=config.batch_size,
+    )
+    started = time.perf_counter()
     with parts.claimed(overwrite=config.overwrite):
-        report = BulkRun(
-            source=source,
-            captioner=captioner,
-            decode=decode,
-            constraints=constraints,
-            parts=parts,
-            batch_size=config.batch_size,
-        ).run(stop)
-        counts = f"{report.captions} captions, {len(report.failed)} failed"
-        if report.signal is not None:
-            say(f"stopped: {counts} so far, all sealed; run the same command, without --overwrite, to go on")
-            return SIGNAL + report.signal
-        failures = merge(parts, source.failed)
-    if failures is None:
-        say(f"shard {config.shard}: {counts}, {report.seconds:.1f} s; the last shard writes {config.out}")
+        report = bulk.run(stop)
+        merged = merge(parts, source.failed) if report.signal is None else None
+    return tell(config, report, merged, time.perf_counter() - started)
+
+
+def tell(config: CaptionConfig, report: "Report", merged: Merged | None, seconds: float) -> int:
+    """The last words of a run; its exit code.
+
+    Args:
+        config: Of the run.
+        report: What became of the shard's pictures.
+        merged: What the output holds, if this run has written it.
+        seconds: It took.
+    """
+    counts = f"{report.captions} captions, {len(report.failed)} failed"
+    if report.signal is not None:
+        say(f"stopped: {counts} so far, all sealed; run the same command, without --overwrite, to go on")
+        return SIGNAL + report.signal
+    if merged is None:
+        say(f"shard {config.shard}: {counts}, {seconds:.1f} s; the last shard writes {config.out}")
         return SOME_FAILED if report.failed else OK
-    n_captions = len(source.image_ids) + len(source.failed) - len(failures)
-    say(f"{config.out}: {n_captions} captions, {len(failures)} failed, {report.seconds:.1f} s")
-    if not failures:
+    say(f"{config.out}: {merged.captions} captions, {len(merged.failures)} failed, {seconds:.1f} s")
+    if not merged.failures:
         return OK
-    say(f"failed, all in {failures_file(config.out)}:\n{listing(failures)}")
+    say(f"failed, all in {failures_file(config.out)}:\n{listing(merged.failures)}")
     return SOME_FAILED
 
 

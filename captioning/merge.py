@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.caption_progress import listing
@@ -14,7 +15,15 @@ Failures = Sequence[tuple[str, str]]
 """Picture ids, and why they have no caption."""
 
 
-def merge(parts: CaptionParts, unusable: Failures) -> Failures | None:
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What a finished output holds: captions, and all pictures without one."""
+
+    captions: int
+    failures: Failures
+
+
+def merge(parts: CaptionParts, unusable: Failures) -> Merged | None:
     """Write the output and remove the parts; memory holds one part at a time.
 
     Args:
@@ -22,7 +31,7 @@ def merge(parts: CaptionParts, unusable: Failures) -> Failures | None:
         unusable: Pictures that no part knows of, because they failed before.
 
     Returns:
-        All pictures without a caption; None where another shard has merged, or is still to do it.
+        What was written; None where another shard has merged, or is still to do it.
 
     Raises:
         ValueError: No picture has a caption; then nothing is written, and the parts are removed.
@@ -43,14 +52,15 @@ def merge(parts: CaptionParts, unusable: Failures) -> Failures | None:
         for number in range(len(parts)):
             failed = parts.read_sealed(number).failed
             failures += ((name, failed[name]) for name in parts.window(number) if name in failed)
-        if len(failures) == len(parts.image_ids) + len(unusable):
+        n_captions = len(parts.image_ids) + len(unusable) - len(failures)
+        if not n_captions:
             _remove(parts.folder)
             raise ValueError(f"no picture could be captioned, nothing was written:\n{listing(failures)}")
         if failures:
             write_failures(failures_file(out), failures)
         _write_captions(parts)
         _remove(parts.folder)
-        return failures
+        return Merged(captions=n_captions, failures=failures)
 
 
 def finished_before(out: Path) -> bool:

@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from oscar.attention import KeysValues, Trace, additive_mask
 from oscar.configuration import OscarConfig
-from oscar.linear import Linear
 from oscar.embeddings import TextEmbeddings
 from oscar.encoder import OscarEncoder
 from oscar.heads import Pooler, WordHead
+from oscar.linear import Linear
 from oscar.packing import Packing
 
 CAPTION_SEGMENT, TAG_SEGMENT = 0, 1

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from benchmarks.machine import gemm_gflops, peak_megabytes
 
-CLS, SEP, MASK = 101, 102, 103
+CLS, SEP, MASK = 101, 102, 103  # as in benchmarks.workload, which imports this project's `oscar`
 CAPTION_SLOTS = 40
 GENERATION_SLOTS = 21  # [CLS] and 20 steps
 UNUSED: dict[str, dict[str, Any]] = {

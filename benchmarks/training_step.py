@@ -30,7 +30,6 @@ from captioning.config import LossConfig, Masking, OptimConfig
 from captioning.examples import IGNORED, CaptionExample
 from captioning.optim import make_optimizer
 from captioning.steps import Objective
-from oscar.configuration import OscarConfig
 
 PICTURES = 16
 REPEATS = 5
@@ -54,22 +53,20 @@ SCENARIOS = {
 }
 
 
-def example(caption: Tensor, masked: Tensor, masking: Masking, config: OscarConfig) -> CaptionExample:
+def example(caption: Tensor, masked: Tensor, masking: Masking) -> CaptionExample:
     """A caption of the workload as an example of the objective."""
-    pieces = caption[caption != config.pad_token_id]
+    pieces = caption[caption != 0]
     if masking == "dense":
         return CaptionExample(pieces=pieces[:-1].numpy(), targets=pieces[1:].numpy())
     chosen = masked[: len(pieces)]
     targets = pieces.masked_fill(~chosen, IGNORED)
-    return CaptionExample(
-        pieces=pieces.masked_fill(chosen, config.mask_token_id).numpy(), targets=targets.numpy()
-    )
+    return CaptionExample(pieces=pieces.masked_fill(chosen, workload.MASK).numpy(), targets=targets.numpy())
 
 
-def batch_of(inputs: dict[str, Tensor], scenario: Scenario, config: OscarConfig) -> CaptionBatch:
+def batch_of(inputs: dict[str, Tensor], scenario: Scenario) -> CaptionBatch:
     """16 pictures and their captions; with several captions a picture, those of its neighbours serve."""
     rows = [(p + c) % workload.N_PICTURES for p in range(PICTURES) for c in range(scenario.captions)]
-    examples = [example(inputs["captions"][r], inputs["masked"][r], scenario.masking, config) for r in rows]
+    examples = [example(inputs["captions"][r], inputs["masked"][r], scenario.masking) for r in rows]
     tags, regions = inputs["tag_ids"][:PICTURES], inputs["region_features"][:PICTURES]
     return CaptionBatch(
         image_ids=tuple(map(str, range(PICTURES))),
@@ -90,7 +87,7 @@ def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     """Ours, in this process: seconds of some steps as `captioning.trainer` takes them."""
     scenario = SCENARIOS[name]
     model, inputs = workload.load(folder)
-    batch = batch_of(inputs, scenario, model.config)
+    batch = batch_of(inputs, scenario)
     objective = Objective(model, "caption", LossConfig(masking=scenario.masking, label_smoothing=0.1)).train()
     optimizer = make_optimizer(model, OptimConfig(learning_rate=3e-5))
 

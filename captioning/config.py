@@ -298,6 +298,8 @@ class TrainConfig:
     """Newest checkpoints kept, besides the best one."""
     log_every: int = 10
     """Steps between two lines of progress."""
+    gradient_checkpointing: bool = False
+    """Compute every layer twice and keep a fraction of the memory (arXiv:1604.06174); same gradients."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"

@@ -48,6 +48,7 @@ FREE_KEYS = frozenset(
         "data.memory_gb",
         "data.workers",
         "validation.batch_size",
+        "gradient_checkpointing",
     )
 )
 """Settings that a resumed run may change: they change no weight. Data may move; their content is compared."""

@@ -53,6 +53,8 @@ class Trainer:
         )
         self.device = self.accelerator.device
         self.model = run.model.to(self.device)
+        if config.gradient_checkpointing:
+            self.model.activation_checkpointing_enable()
         self.optimizer = make_optimizer(self.model, config.optim)
         self.counters = restore(run.resume, self.model, self.optimizer) if run.resume else Counters()
         self.saved_step = self.counters.step

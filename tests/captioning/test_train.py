@@ -78,6 +78,15 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(
     assert goings_on == [f"going on from {step_folder(broken.out, step)}" for step in (2, 6)]
 
 
+@pytest.mark.parametrize("objective", ["caption", "pretrain"])
+def test_gradient_checkpointing_trains_to_the_same_bits(tmp_path: Path, objective: str) -> None:
+    plainly = small_config(tmp_path, out="plainly", objective=objective)
+    train(plainly)
+    again = replace(plainly, out=tmp_path / "again", gradient_checkpointing=True)
+    train(again)
+    assert digest(again, 7) == digest(plainly, 7)
+
+
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path) -> None:
     straight = small_config(tmp_path, out="straight", save_every=2)
     train(straight)

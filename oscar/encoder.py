@@ -127,7 +127,7 @@ class OscarEncoder(nn.Module):
     """The stack of layers."""
 
     gradient_checkpointing = False
-    """Switched by transformers' `gradient_checkpointing_enable()` and `_disable()`."""
+    """Switched by transformers' `activation_checkpointing_enable()` and `_disable()`."""
     _gradient_checkpointing_func: Callable[..., Any]
 
     def __init__(self, config: OscarConfig) -> None:

@@ -43,7 +43,7 @@ def test_gradient_checkpointing_keeps_less_and_changes_no_gradient(
     model = make_captioner(num_hidden_layers=6, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1)
     model.train()
     expected, everything = gradients_and_bytes_kept(model, pictures)
-    model.gradient_checkpointing_enable(asked)
+    model.activation_checkpointing_enable(asked)
     got, less = gradients_and_bytes_kept(model, pictures)
     assert got.keys() == expected.keys()
     assert all(torch.equal(got[name], gradient) for name, gradient in expected.items())
@@ -57,7 +57,7 @@ def test_a_trace_is_filled_once_though_checkpointing_runs_layers_again(
     make_captioner: MakeCaptioner, pictures: Pictures
 ) -> None:
     model = make_captioner().train()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     trace = Trace()
     whole(model, pictures, [[CLS, 5, SEP]], torch.tensor([0]), trace).sum().backward()
     assert len(trace.attentions) == 3

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from captioning.caption_progress import Progress
 from captioning.captioner import Captioner
-from captioning.config import DecodeConfig
 from captioning.constraints import Constraints
+from captioning.decode_config import DecodeConfig
 from captioning.examples import tag_pieces
 from captioning.parts import CaptionParts, Part
 from captioning.prediction_files import record_of

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.caption_progress import listing
-from captioning.config import DecodeConfig
+from captioning.decode_config import DecodeConfig
 from captioning.merge import Merged, finished_before, merge
 from captioning.parts import CaptionParts, Shard, failures_file
 from captioning.prediction_files import check_suffix

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,10 @@ import torch
 from PIL import Image
 
 from captioning.batches import collate_prefix, to_device
+from captioning.captions import Caption, CaptionFailure, ScoredText
 from captioning.checkpoints import CaptionerCheckpoint, read_captioner
-from captioning.config import DecodeConfig
 from captioning.constraints import Constraint, Constraints, machine_of
+from captioning.decode_config import DecodeConfig
 from captioning.detector_match import DetectorMismatch, describe, detector_of, extract_command
 from captioning.examples import prefix_example, read_tags
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
@@ -33,7 +34,7 @@ from captioning.precision import pick_device
 from captioning.writing import write_captions
 from features.images import ImageError
 from features.store import Regions, RegionStore
-from features.tags import Lexicon, Tag
+from features.tags import Lexicon
 from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis
 from oscar.scoring import score_captions
@@ -45,54 +46,6 @@ __all__ = ["Caption", "CaptionFailure", "Captioner", "DetectorMismatch", "Pictur
 
 Picture = Path | str | Image.Image | Regions
 """What can be captioned: a file, a decoded picture, or regions already extracted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredText:
-    """A caption that the search found, or that was given, and what the model thinks of it.
-
-    Attributes:
-        text: Ready to be read.
-        score: What the search ranks by: ``log_prob`` over the number of pieces to the power of
-            ``length_penalty``; by default, and where nothing was searched for, the mean log-probability a
-            piece.
-        log_prob: Natural logarithm of its probability; of a drawn caption, in what it was drawn from.
-    """
-
-    text: str
-    score: float
-    log_prob: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caption:
-    """What the model says about one picture.
-
-    Attributes:
-        image_id: The picture's file name, its id in the regions file, or "" for a decoded picture.
-        text: The best caption, or the first one drawn.
-        score: See `ScoredText`.
-        log_prob: See `ScoredText`.
-        alternatives: The n best captions, or all that were drawn, ``text`` being the first.
-        tags: What the model read as tags, best first.
-        regions: What it read as regions.
-    """
-
-    image_id: str
-    text: str
-    score: float
-    log_prob: float
-    alternatives: tuple[ScoredText, ...]
-    tags: tuple[Tag, ...]
-    regions: Regions
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaptionFailure:
-    """A picture without a caption, and why."""
-
-    image_id: str
-    reason: str
 
 
 class Captioner:
@@ -147,7 +100,7 @@ class Captioner:
             image: A file, a decoded RGB picture, or regions.
             constraints: Words that the caption must hold, such as ``["狗", ["飞盘", "盘子"]]``: a dog, and a
                 frisbee or a plate.
-            decode: Fields of `captioning.config.DecodeConfig` to differ from the checkpoint's, such as
+            decode: Fields of `captioning.decode_config.DecodeConfig` to differ from the checkpoint's, such as
                 ``beam_width=1``.
 
         Raises:

@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from transformers.utils import logging as hf_logging
 
-from captioning.config import DecodeConfig, PrefixConfig
+from captioning.config import PrefixConfig
+from captioning.decode_config import DecodeConfig
 from captioning.folders import fsync, sha256_of, write_json, written_aside
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from oscar.modeling import OscarForCaptioning

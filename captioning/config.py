@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from captioning.decode_config import DecodeConfig
+from captioning.ranges import at_least, positive, share
+
 Objective = Literal["caption", "pretrain"]
 Masking = Literal["dense", "sparse"]
 Optimizer = Literal["adamw", "adamw_original"]
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Rules = Literal["tushuo", "original"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("layers", "width", "heads", "feed_forward"):
-            _at_least(self, name, 1)
-        _at_least(self, "max_caption_pieces", 3)
-        _share(self, "dropout")
-        _share(self, "attention_dropout")
+            at_least(self, name, 1)
+        at_least(self, "max_caption_pieces", 3)
+        share(self, "dropout")
+        share(self, "attention_dropout")
         if self.width % self.heads:
             raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
         if self.contrast_classes not in (2, 3):
@@ -82,11 +84,11 @@ class PrefixConfig:
     """One tag a region, as in the original, instead of one a Chinese word."""
 
     def __post_init__(self) -> None:
-        _at_least(self, "max_regions", 1)
-        _at_least(self, "max_tag_pieces", 1)
-        _share(self, "tag_min_score")
+        at_least(self, "max_regions", 1)
+        at_least(self, "max_tag_pieces", 1)
+        share(self, "tag_min_score")
         if self.max_tags is not None:
-            _at_least(self, "max_tags", 0)
+            at_least(self, "max_tags", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +113,9 @@ class DataConfig:
     """Processes that prepare batches; 0 prepares them in the training process."""
 
     def __post_init__(self) -> None:
-        _at_least(self, "captions_per_picture", 1)
-        _at_least(self, "memory_gb", 0)
-        _at_least(self, "workers", 0)
+        at_least(self, "captions_per_picture", 1)
+        at_least(self, "memory_gb", 0)
+        at_least(self, "workers", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,12 +142,12 @@ class OptimConfig:
     """Gradient norm above which the gradient is scaled down."""
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
-        _positive(self, "clip_norm")
-        _positive(self, "epsilon")
-        _at_least(self, "weight_decay", 0)
+        positive(self, "learning_rate")
+        positive(self, "clip_norm")
+        positive(self, "epsilon")
+        at_least(self, "weight_decay", 0)
         for name in ("warmup_share", "beta1", "beta2"):
-            _share(self, name)
+            share(self, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,79 +173,15 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         for name in ("mask_share", "label_smoothing", "drop_worst", "swap_caption", "swap_tags"):
-            _share(self, name)
-        _at_least(self, "max_masked", 1)
-        _at_least(self, "drop_worst_after", 0)
+            share(self, name)
+        at_least(self, "max_masked", 1)
+        at_least(self, "drop_worst_after", 0)
         if self.drop_worst == 1 or self.label_smoothing == 1:
             raise ValueError("drop_worst and label_smoothing must be below 1")
         if self.swap_caption + self.swap_tags > 1:
             raise ValueError(
                 f"swap_caption + swap_tags must be 1 or less, got {self.swap_caption} + {self.swap_tags}"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecodeConfig:
-    """How a caption is searched for, or drawn."""
-
-    beam_width: int = 5
-    """Hypotheses kept per picture; 1 decodes greedily."""
-    n_best: int = 1
-    """Captions returned per picture, best first."""
-    max_pieces: int = 38
-    """Longest caption, in word pieces without [CLS] and [SEP]."""
-    min_pieces: int = 1
-    """Shortest caption, in word pieces."""
-    length_penalty: float = 1.0
-    """Exponent of the length that divides a caption's log-probability; 0 favours short captions."""
-    no_repeat_ngram: int = 0
-    """No run of this many pieces occurs twice; 0 allows all."""
-    repetition_penalty: float = 1.0
-    """Above 1, pieces that the caption already holds become less probable (arXiv:1909.05858)."""
-    forbidden: list[str] = field(default_factory=list)
-    """Words that no caption may hold, in addition to characters outside the vocabulary."""
-    groups: int = 1
-    """Groups of beams that avoid each other's words, for n best captions that differ (arXiv:1610.02424)."""
-    diversity: float = 0.5
-    """What a piece loses of its log-probability for each beam of another group that has just taken it."""
-    samples: int = 0
-    """Captions drawn at random per picture, in the order drawn, instead of a search; 0 searches."""
-    temperature: float = 1.0
-    """Divides the logits before drawing; below 1 favours probable pieces."""
-    top_k: int = 0
-    """Draw from the so many most probable pieces; 0 draws from all."""
-    top_p: float = 1.0
-    """Draw from the most probable pieces that together reach this probability (arXiv:1904.09751)."""
-    seed: int = 0
-    """Decides, together with the picture's id, what is drawn."""
-    rules: Rules = "tushuo"
-    """``original`` searches and draws by the rules of microsoft/Oscar, for the very captions it writes."""
-
-    def __post_init__(self) -> None:
-        for name in ("beam_width", "n_best", "max_pieces", "groups"):
-            _at_least(self, name, 1)
-        for name in ("min_pieces", "no_repeat_ngram", "diversity", "samples", "top_k", "seed"):
-            _at_least(self, name, 0)
-        for name in ("repetition_penalty", "temperature", "top_p"):
-            _positive(self, name)
-        _share(self, "top_p")
-        if self.min_pieces > self.max_pieces:
-            raise ValueError(
-                f"min_pieces must be max_pieces ({self.max_pieces}) or less, got {self.min_pieces}"
-            )
-        if self.n_best > self.beam_width:
-            raise ValueError(f"n_best must be beam_width ({self.beam_width}) or less, got {self.n_best}")
-        if self.beam_width % self.groups or self.n_best % self.groups:
-            raise ValueError(
-                f"groups must divide beam_width ({self.beam_width}) and n_best ({self.n_best}), "
-                f"got {self.groups}"
-            )
-        if not all(word.strip() for word in self.forbidden):
-            raise ValueError(f"forbidden holds an empty word: {self.forbidden}")
-        if self.rules == "original":
-            for name, off in (("min_pieces", 1), ("no_repeat_ngram", 0), ("forbidden", []), ("groups", 1)):
-                if getattr(self, name) != off:
-                    raise ValueError(f"the original's rules know no {name}: set {name}={off} or rules=tushuo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,9 +202,9 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         for name in ("every", "pictures", "patience"):
             if getattr(self, name) is not None:
-                _at_least(self, name, 1)
-        _at_least(self, "beam_width", 1)
-        _at_least(self, "batch_size", 1)
+                at_least(self, name, 1)
+        at_least(self, "beam_width", 1)
+        at_least(self, "batch_size", 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,15 +256,15 @@ class TrainConfig:
     """The default search of the finished captioner, written into its checkpoint."""
 
     def __post_init__(self) -> None:
-        _at_least(self, "seed", 0)
+        at_least(self, "seed", 0)
         for name in ("batch_size", "log_every", "keep_last"):
-            _at_least(self, name, 1)
+            at_least(self, name, 1)
         for name in ("steps", "save_every"):
             if getattr(self, name) is not None:
-                _at_least(self, name, 1)
+                at_least(self, name, 1)
         for name in ("epochs", "max_seconds"):
             if getattr(self, name) is not None:
-                _positive(self, name)
+                positive(self, name)
         if self.epochs is None and self.steps is None and self.max_seconds is None:
             raise ValueError("a run needs an end: give steps, epochs or max_seconds")
         if self.objective == "pretrain" and self.loss.swap_caption > 0 and self.model.contrast_classes == 2:
@@ -345,21 +283,3 @@ class TrainConfig:
                 f"({self.model.max_positions}) or less, got {self.model.max_caption_pieces} + "
                 f"{self.data.prefix.max_tag_pieces}"
             )
-
-
-def _at_least(config: object, name: str, least: int) -> None:
-    value = getattr(config, name)
-    if not value >= least:
-        raise ValueError(f"{name} must be {least} or more, got {value}")
-
-
-def _positive(config: object, name: str) -> None:
-    value = getattr(config, name)
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}")
-
-
-def _share(config: object, name: str) -> None:
-    value = getattr(config, name)
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name} must lie between 0 and 1, got {value}")

@@ -18,7 +18,8 @@ import torch
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.checkpoints import MANIFEST, CaptionerInfo, LexiconInfo, write_checkpoint
-from captioning.config import DecodeConfig, PrefixConfig
+from captioning.config import PrefixConfig
+from captioning.decode_config import DecodeConfig
 from captioning.detector_match import describe, detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.folders import sha256_of

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captioning.captioner import Caption
+    from captioning.captions import Caption
 
 Record = Mapping[str, Any]
 Write = Callable[[Record], None]

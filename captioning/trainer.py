@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 import torch
 from accelerate import Accelerator
@@ -28,6 +25,7 @@ from captioning.optim import TIME_STEPS, learning_rate_factor, make_optimizer, s
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
 from captioning.progress import Progress, Recent
 from captioning.runs import Run, plain
+from captioning.signals import StopRequest
 from captioning.state import Counters, capture, restore
 from captioning.steps import Objective
 from captioning.validation import SHOWN_CAPTIONS, validate
@@ -44,7 +42,7 @@ class Trainer:
         """Puts model and optimizer on the device, in the state of the checkpoint if there is one."""
         config = run.config
         self.run, self.config, self.progress = run, config, progress
-        self.signal: int | None = None
+        self.stop_request = StopRequest()
         device = pick_device(config.device)
         choice = _precision_of(run, device)
         self.precision = choice.name
@@ -91,14 +89,14 @@ class Trainer:
             self.counters.step, self.config.data.workers
         )
         self.objective.train()
-        with self._signals_noted():
+        with self.stop_request:
             while True:
                 validated = self._validation_due() and self._validate()
-                stop = self.signal is not None or self._is_done()
+                stop = self.stop_request.signal is not None or self._is_done()
                 if validated or (self.counters.step > self.saved_step and (stop or self._save_due())):
                     self._save()
                 if stop:
-                    return self.signal
+                    return self.stop_request.signal
                 self._step(batches)
 
     def _step(self, batches: Iterator[Batch]) -> None:
@@ -149,7 +147,7 @@ class Trainer:
         if self.run.validation is None or self.counters.step == self.counters.validated_step:
             return False
         every = self.config.validation.every or self.plan.steps_per_epoch
-        return self.signal is None and (self.counters.step % every == 0 or self._is_done())
+        return self.stop_request.signal is None and (self.counters.step % every == 0 or self._is_done())
 
     def _save_due(self) -> bool:
         every = self.config.save_every
@@ -161,7 +159,12 @@ class Trainer:
         """Scores the model; False if a signal cut it short."""
         if self.run.validation is None:
             return False
-        found = validate(self.model, self.run.validation, self.config, stop=lambda: self.signal is not None)
+        found = validate(
+            self.model,
+            self.run.validation,
+            self.config,
+            stop=lambda: self.stop_request.signal is not None,
+        )
         if found is None:
             return False
         best = self.counters.count_validation(found.main, found.scores)
@@ -232,24 +235,6 @@ class Trainer:
         values = {"epoch": epoch, "learning_rate": rate, **self.recent.means()}
         self.progress.step(counters.step, self.total_steps, eta, values)
         self.recent = Recent()
-
-    @contextmanager
-    def _signals_noted(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end the run after the step in hand; a second one ends it at once."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-        def note(number: int, frame: FrameType | None) -> None:
-            self.signal = number
-            for known, handler in before.items():
-                signal.signal(known, handler)
-
-        for number in before:
-            signal.signal(number, note)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def total_steps(config: TrainConfig, steps_per_epoch: int) -> int | None:

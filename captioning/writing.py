@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from captioning.config import DecodeConfig
+from captioning.decode_config import DecodeConfig
 from captioning.tokenizer import CaptionTokenizer
 from oscar import constrained, decoding, original, sampling
 from oscar.backbone import Prefix

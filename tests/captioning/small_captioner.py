@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from captioning.checkpoints import CaptionerInfo, DetectorInfo, LexiconInfo, write_checkpoint
-from captioning.config import DecodeConfig, PrefixConfig
+from captioning.config import PrefixConfig
+from captioning.decode_config import DecodeConfig
 from captioning.tokenizer import CaptionTokenizer
 from features.images import ImageError, read_image
 from features.store import Regions, StoreMeta, box_geometry, write_shard

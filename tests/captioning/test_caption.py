@@ -14,7 +14,7 @@ from PIL import Image
 from captioning.caption import DecodeFlags, main, parse
 from captioning.caption_progress import Progress, listing
 from captioning.captioner import Caption, Captioner, ScoredText
-from captioning.config import DecodeConfig
+from captioning.decode_config import DecodeConfig
 from captioning.prediction_files import cell_text, prediction_file, record_of
 from eval.annotations import read_predictions
 from features.tags import Tag

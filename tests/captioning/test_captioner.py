@@ -12,7 +12,7 @@ from PIL import Image
 import captioning.captioner as captioner_module
 from captioning.captioner import Caption, Captioner, CaptionFailure, DetectorMismatch
 from captioning.checkpoints import CheckpointError, read_captioner
-from captioning.config import DecodeConfig
+from captioning.decode_config import DecodeConfig
 from captioning.places import MINI_LICENCE, checkpoint_folder, mini_folder, say_licence
 from features.images import ImageError
 from features.store import RegionStore

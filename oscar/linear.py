@@ -19,7 +19,7 @@ def linear(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`torch.nn.functional.linear`, on a CPU in fp32 and without gradients as (W X')'.
 
     Decoding multiplies large matrices with few rows, two a stream. Asked for weight times rows instead of
-    rows times weight, and for whole blocks of rows, MKL takes 0.4 to 0.8 of the time for 2 to 160 rows of
+    rows times weight, and for whole blocks of rows, MKL takes 0.5 to 1.0 of the time for 2 to 80 rows of
     BERT-base's layers, and no more for longer inputs (benchmarks/linear.py).
 
     Args:

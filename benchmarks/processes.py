@@ -7,16 +7,39 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmarks import workload
+from benchmarks.machine import DTYPES, fast_bf16, gemm_gflops, machine, peak_megabytes
+from benchmarks.results import tell
+
+Measure = Callable[[Path, str, str], dict[str, Any]]
+"""Folder of the workload, scenario, number format -> what `timed` gives, in this process."""
+Compare = Callable[[str, Path, Path | None, int], dict[str, Any]]
+"""Scenario, folder of the workload, the original's checkout, rounds -> what is told of it."""
+REPEATS = 5
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """The options that every comparison with the original has."""
+def run(description: str, scenarios: Iterable[str], measure: Measure, compare: Compare) -> None:
+    """A benchmark's command: every scenario compared, printed and written; or one measured, for `in_turn`."""
+    given = _parser(description).parse_args()
+    if given.one:
+        folder, name, dtype = given.one
+        print(json.dumps(measure(Path(folder), name, dtype)))
+        return
+    names = [name for name in scenarios if (given.only or "") in name]
+    with tempfile.TemporaryDirectory() as folder:
+        workload.write(Path(folder))
+        found = {name: compare(name, Path(folder), given.peer, given.rounds) for name in names}
+    tell({"what": description.splitlines()[0], "machine": machine(), "scenarios": found}, given.out)
+
+
+def _parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,12 +53,27 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-@contextmanager
-def inputs_folder() -> Iterator[Path]:
-    """A temporary folder with the weights and inputs of the workload."""
-    with tempfile.TemporaryDirectory() as name:
-        workload.write(Path(name))
-        yield Path(name)
+def dtypes() -> list[str]:
+    """The number formats worth measuring here."""
+    return ["fp32", "bf16"] if fast_bf16() else ["fp32"]
+
+
+def timed(work: Callable[[], Any], dtype: str) -> dict[str, Any]:
+    """Seconds of some runs after a first one, which is counted in operations; and the machine beside them."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    rate, seconds, out = gemm_gflops(DTYPES[dtype]), [], None
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        out = work()
+        seconds.append(time.perf_counter() - start)
+    return {
+        "seconds": seconds,
+        "gemm_gflops": max(rate, gemm_gflops(DTYPES[dtype])),
+        "gflop": counter.get_total_flops() / 1e9,
+        "peak_mb": peak_megabytes(),
+        "out": out,
+    }
 
 
 def ours(module: str, folder: Path, scenario: str, dtype: str) -> list[str]:

@@ -10,8 +10,6 @@ and the original's in turn; minima count. --peer is a checkout of microsoft/Osca
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import workload
-from benchmarks.machine import DTYPES, fast_bf16, gemm_gflops, machine, peak_megabytes
-from benchmarks.processes import arguments, figures, in_turn, inputs_folder, original, ours
-from benchmarks.results import tell
+from benchmarks.machine import DTYPES
+from benchmarks.processes import dtypes, figures, in_turn, original, ours, run, timed
 from captioning.batches import CaptionBatch, PrefixBatch, collate_captions
 from captioning.config import LossConfig, Masking, OptimConfig
 from captioning.examples import IGNORED, CaptionExample
@@ -32,7 +28,6 @@ from captioning.optim import make_optimizer
 from captioning.steps import Objective
 
 PICTURES = 16
-REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -101,32 +96,18 @@ def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
         optimizer.zero_grad()
         return float(loss)
 
-    with FlopCounterMode(display=False) as counter:
-        loss = step()
-    rate, seconds = gemm_gflops(DTYPES[dtype]), []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return {
-        "seconds": seconds,
-        "gemm_gflops": max(rate, gemm_gflops(DTYPES[dtype])),
-        "gflop": counter.get_total_flops() / 1e9,
-        "peak_mb": peak_megabytes(),
-        "out": loss,
-    }
+    return timed(step, dtype)
 
 
 def compare(name: str, folder: Path, peer: Path | None, rounds: int) -> dict[str, Any]:
     """One scenario, ours and, where it has such a step, the original's."""
     scenario = SCENARIOS[name]
-    dtypes = ["fp32", "bf16"] if fast_bf16() else ["fp32"]
-    commands = {f"ours, {dtype}": ours(__spec__.name, folder, name, dtype) for dtype in dtypes}
+    commands = {f"ours, {dtype}": ours(__spec__.name, folder, name, dtype) for dtype in dtypes()}
     if peer is not None and scenario.peer:
         commands["original"] = original(peer, folder, "train", "--batch", str(PICTURES), "--repeats", "3")
     measured = dict(zip(commands, in_turn(list(commands.values()), [rounds] * len(commands)), strict=True))
     result: dict[str, Any] = {
-        side: figures(run, PICTURES * scenario.captions) for side, run in measured.items()
+        side: figures(runs, PICTURES * scenario.captions) for side, runs in measured.items()
     }
     if "original" in measured:
         ratio = measured["original"]["seconds"] / measured["ours, fp32"]["seconds"]
@@ -134,18 +115,5 @@ def compare(name: str, folder: Path, peer: Path | None, rounds: int) -> dict[str
     return result
 
 
-def main() -> None:
-    """Compare, print, write."""
-    given = arguments(__doc__).parse_args()
-    if given.one:
-        folder, name, dtype = given.one
-        print(json.dumps(measure(Path(folder), name, dtype)))
-        return
-    names = [name for name in SCENARIOS if (given.only or "") in name]
-    with inputs_folder() as folder:
-        scenarios = {name: compare(name, folder, given.peer, given.rounds) for name in names}
-    tell({"what": __doc__.splitlines()[0], "machine": machine(), "scenarios": scenarios}, given.out)
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, SCENARIOS, measure, compare)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from benchmarks.machine import gemm_gflops, machine
+from benchmarks.machine import gemm_gflops, machine, peak_megabytes
 from benchmarks.results import tell
 from captioning.captioner import Captioner
 from features.images import find_images
@@ -105,8 +105,7 @@ def measure(pictures: int, *words: str) -> Stage:
     found = re.findall(r"([\d.]+) s\b", text)
     if os.waitstatus_to_exitcode(status) or not found:
         sys.exit(f"{' '.join(words)} failed:\n{text}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak_mb = round(usage.ru_maxrss * unit / 1e6)
+    peak_mb = round(peak_megabytes(usage))
     return Stage(pictures=pictures, seconds=float(found[-1]), peak_mb=peak_mb, gemm_gflops=gflops)
 
 

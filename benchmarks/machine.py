@@ -45,10 +45,10 @@ def gemm_gflops(dtype: torch.dtype = torch.float32) -> float:
     return 2 * GEMM_SIZE**3 / shortest / 1e9
 
 
-def peak_megabytes() -> float:
-    """The most memory this process has held, in MB (10^6 bytes)."""
+def peak_megabytes(usage: resource.struct_rusage | None = None) -> float:
+    """The most memory that a process has held, this one unless its `usage` is given, in MB (10^6 bytes)."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return (usage or resource.getrusage(resource.RUSAGE_SELF)).ru_maxrss * unit / 1e6
 
 
 def _processor() -> str:

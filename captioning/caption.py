@@ -5,7 +5,6 @@ record a line, ``.csv`` a table for people. Resumes by default: what is
 sealed in ``OUT.parts`` is not done again.
 """
 
-import hashlib
 import re
 import sys
 import time
@@ -17,6 +16,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.caption_progress import listing
 from captioning.decode_config import DecodeConfig
+from captioning.folders import sha256_of
 from captioning.merge import Merged, finished_before, merge
 from captioning.parts import CaptionParts, Shard, failures_file
 from captioning.prediction_files import check_suffix
@@ -232,8 +232,8 @@ def record_of_settings(config: CaptionConfig, source: Source, decode: DecodeConf
     manifest = checkpoint_folder(config.checkpoint) / MANIFEST  # holds the hash of every file
     return {
         "source": str(source.path.resolve()),
-        "checkpoint": hashlib.sha256(manifest.read_bytes()).hexdigest(),
-        "constraints": config.constraints and hashlib.sha256(config.constraints.read_bytes()).hexdigest(),
+        "checkpoint": sha256_of(manifest),
+        "constraints": config.constraints and sha256_of(config.constraints),
         **{f"decode.{name}": value for name, value in asdict(decode).items()},
     }
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.caption_progress import listing
+from captioning.folders import fsync
 from captioning.parts import MERGED, CaptionParts, delete_parts, failures_file, locked, parts_folder
-from captioning.prediction_files import prediction_file, sync_folder, write_failures
+from captioning.prediction_files import prediction_file, write_failures
 
 Failures = Sequence[tuple[str, str]]
 """Picture ids, and why they have no caption."""
@@ -43,15 +44,16 @@ def merge(parts: CaptionParts, unusable: Failures) -> Merged | None:
     with nullcontext() if n_shards == 1 else locked(out.with_name(f".{out.name}.lock"), wait=True):
         if out.exists():
             return None
-        missing = [number for number in range(len(parts)) if not parts.is_finished(number)]
+        failures, missing = list(unusable), []
+        for number in range(len(parts)):
+            window, part = parts.window(number), parts.read(number)
+            if len(part) < len(window):
+                missing.append(number)
+            failures += ((name, part.failed[name]) for name in window if name in part.failed)
         if missing:
             shards = sorted({number % n_shards for number in missing})
             parts.say(f"not done yet: shard {', '.join(map(str, shards))} of {n_shards}")
             return None
-        failures = list(unusable)
-        for number in range(len(parts)):
-            failed = parts.read_sealed(number).failed
-            failures += ((name, failed[name]) for name in parts.window(number) if name in failed)
         n_captions = len(parts.image_ids) + len(unusable) - len(failures)
         if not n_captions:
             _remove(parts.folder)
@@ -83,11 +85,11 @@ def _write_captions(parts: CaptionParts) -> None:
                 if image_id in records:
                     write(records[image_id])
         (parts.folder / MERGED).touch()  # from here on, a file under the output's name is made of these parts
-        sync_folder(parts.folder)
+        fsync(parts.folder)
 
 
 def _remove(folder: Path) -> None:
     delete_parts(folder, locks=True)
     if not any(folder.iterdir()):
         folder.rmdir()
-    sync_folder(folder.parent)
+    fsync(folder.parent)

@@ -187,10 +187,6 @@ class CaptionParts:
             raise PartsError(f"{path}: a part of another run.")
         return Part(records={record["image_id"]: record for record in records}, failed=head["failed"])
 
-    def is_finished(self, number: int) -> bool:
-        """Whether a part is sealed and holds all of its pictures."""
-        return len(self.read(number)) == len(self.window(number))
-
     def seal(self, number: int, part: Part) -> None:
         """Write a part; what was sealed of it before stays until all of it is on the disk.
 

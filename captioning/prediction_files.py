@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from captioning.folders import fsync
+
 if TYPE_CHECKING:
     from captioning.captions import Caption
 
@@ -74,16 +76,7 @@ def replaced_file(path: Path) -> Iterator[IO[str]]:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames and removals in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync(path.parent)
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from oscar.backbone import Prefix
 from oscar.configuration import OscarConfig
-from oscar.decoding import Hypothesis
+from oscar.decoding import Hypothesis, best_reachable
 from oscar.machines import StateMachine
 from oscar.modeling import OscarForCaptioning
-from oscar.rules import PieceRules, log_softmax, penalise_repetition
+from oscar.rules import PieceRules, only
 from oscar.streams import Streams
 
 
@@ -121,16 +121,12 @@ class _Search:
     def _allowed_log_probs(self) -> Tensor:
         """(B, W, V) log-probabilities of the next piece, -inf where rules or unmet constraints forbid it."""
         streams, written = self.beams.streams, self.beams.streams.words[:, :, 1:]
-        logits = penalise_repetition(streams.next_logits(), written, self.rules.repetition_penalty)
-        log_probs = log_softmax(logits)
-        self.rules.forbid(log_probs, written, self.config)
+        log_probs = self.rules.log_probs(streams.next_logits(), written, self.config)
         if streams.n_pieces < self.rules.max_pieces:
             log_probs[:, :, self.sep].masked_fill_(self.beams.unmet, -torch.inf)
             return log_probs
         self.cut = log_probs.argmax(dim=2) != self.sep
-        ending = torch.full_like(log_probs, -torch.inf)
-        ending[:, :, self.sep] = log_probs[:, :, self.sep]
-        return ending
+        return only(log_probs, self.sep)
 
     def _file_ends(self, best: "Continuations") -> None:
         """Put the captions that end among the n best of their pictures, where they are."""
@@ -159,9 +155,9 @@ class _Search:
             return False
         if self.beams.width == 1:
             return True
-        # As in oscar.decoding: sums only fall, so the shortest or the longest caption is the best case.
-        lengths = (self.beams.streams.n_pieces + 2, self.rules.max_pieces + 1)
-        reachable = max(best_sum / length**self.length_penalty for length in lengths)
+        reachable = best_reachable(
+            best_sum, self.beams.streams.n_pieces, self.rules.max_pieces, self.length_penalty
+        )
         return found[-1].hypothesis.score >= reachable
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from oscar.backbone import Prefix
 from oscar.configuration import OscarConfig
 from oscar.modeling import OscarForCaptioning
-from oscar.rules import PieceRules, log_softmax, penalise_repetition
+from oscar.rules import PieceRules, only
 from oscar.streams import Streams
 
 
@@ -153,7 +153,7 @@ class _Search:
         self, model: OscarForCaptioning, prefix: Prefix, rules: PieceRules, beams: _BeamRules
     ) -> None:
         self.config = cast(OscarConfig, model.config)
-        self.sep = torch.tensor([self.config.sep_token_id], device=prefix.mask.device)
+        self.sep = cast(int, self.config.sep_token_id)
         self.rules, self.beams = rules, beams
         self.width = beams.beam_width // beams.groups
         self.n_best = beams.n_best // beams.groups
@@ -190,14 +190,10 @@ class _Search:
     def _allowed_log_probs(self) -> Tensor:
         """(B, G, w, V) log-probabilities of the next piece, -inf where the rules forbid it."""
         written = self.streams.words[:, :, 1:]
-        logits = penalise_repetition(self.streams.next_logits(), written, self.rules.repetition_penalty)
-        log_probs = log_softmax(logits)
-        self.rules.forbid(log_probs, written, self.config)
+        log_probs = self.rules.log_probs(self.streams.next_logits(), written, self.config)
         if self.streams.n_pieces == self.rules.max_pieces:
             self.cut = log_probs.argmax(dim=2).ne(self.sep)
-            log_probs = torch.full_like(log_probs, -torch.inf).index_copy_(
-                2, self.sep, log_probs[:, :, self.sep]
-            )
+            log_probs = only(log_probs, self.sep)
         return log_probs.unflatten(1, (self.beams.groups, -1))
 
     def _candidates(self, log_probs: Tensor, sums: Tensor, taken: Tensor | None) -> _Continuations:
@@ -267,11 +263,25 @@ class _Search:
             return False
         if self.width == 1:
             return True
-        # Sums only fall, so the best score still possible is this sum at the most favourable length: the
-        # shortest is the pieces so far, the one just chosen and [SEP], the longest the limit and [SEP].
-        lengths = (self.streams.n_pieces + 2, self.rules.max_pieces + 1)
-        reachable = max(best_total / length**self.beams.length_penalty for length in lengths)
+        reachable = best_reachable(
+            best_total, self.streams.n_pieces, self.rules.max_pieces, self.beams.length_penalty
+        )
         return found[-1].score >= reachable
+
+
+def best_reachable(total: float, n_pieces: int, max_pieces: int, length_penalty: float) -> float:
+    """The best score that a hypothesis can still end with.
+
+    Sums only fall, so it is the present one at the most favourable length: the shortest is the pieces so far,
+    the one just chosen and [SEP], the longest the limit and [SEP].
+
+    Args:
+        total: log-probability with the piece just chosen.
+        n_pieces: pieces before that one.
+        max_pieces: longest caption.
+        length_penalty: as in `generate`.
+    """
+    return max(total / length**length_penalty for length in (n_pieces + 2, max_pieces + 1))
 
 
 def _by_score(hypothesis: Hypothesis) -> float:

@@ -45,6 +45,15 @@ class PieceRules:
         if () in self.forbidden_words:
             raise ValueError("forbidden_words holds a word without pieces")
 
+    def log_probs(self, logits: Tensor, written: Tensor, config: OscarConfig) -> Tensor:
+        """Logits (B, W, V) behind `written` pieces (B, W, n) -> log-probabilities, -inf where forbidden.
+
+        What is forbidden is not taken out of the softmax.
+        """
+        log_probs = log_softmax(penalise_repetition(logits, written, self.repetition_penalty))
+        self.forbid(log_probs, written, config)
+        return log_probs
+
     def forbid(self, scores: Tensor, written: Tensor, config: OscarConfig) -> None:
         """Set logits or log-probabilities (B, W, V) behind `written` pieces (B, W, n) to -inf, in place."""
         control = {cast(int, i) for i in (config.pad_token_id, config.cls_token_id, config.mask_token_id)}
@@ -127,6 +136,13 @@ def check_filter(temperature: float, top_k: int, top_p: float) -> None:
         raise ValueError(f"top_k must be 0 (all pieces) or more, got {top_k}")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p must be above 0 and at most 1, got {top_p}")
+
+
+def only(log_probs: Tensor, piece: int) -> Tensor:
+    """Log-probabilities (B, W, V) of which only those of one piece are left, the others -inf."""
+    left = torch.full_like(log_probs, -torch.inf)
+    left[:, :, piece] = log_probs[:, :, piece]
+    return left
 
 
 def log_softmax(logits: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from oscar.backbone import Prefix
 from oscar.configuration import OscarConfig
-from oscar.masks import dense_mask
 from oscar.modeling import OscarForCaptioning
+from oscar.objectives import dense_masked_tokens
 from oscar.rules import log_softmax
 
 
@@ -55,12 +55,12 @@ def score_captions(
     real = torch.arange(longest + 1, device=device) <= torch.tensor([[len(c)] for c in flat], device=device)
     counts = torch.tensor([len(of_picture) for of_picture in captions], device=device)
     read, targets = ids[:, :-1], ids[:, 1:]  # (C, T)
-    places = torch.arange(longest + 1, device=device)
+    stream = dense_masked_tokens(read, config.mask_token_id)
     hidden = model.bert.read_prefix(
         prefix,
-        torch.cat([read, torch.full_like(read, config.mask_token_id)], dim=1),
-        torch.cat([places, places + 1])[None],
-        dense_mask(longest + 1, device),
+        stream.input_ids,
+        stream.position_ids,
+        stream.self_mask,
         torch.arange(len(captions), device=device).repeat_interleave(counts),
         last=longest + 1,
         rows=real,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,15 @@ from torch import Tensor
 from features.allocator import keep_freed_memory
 from features.regions import Selection
 
-__all__ = ["BACKENDS", "Backend", "Detections", "file_sha256", "load_backend", "pick_device"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Detections",
+    "DetectorOptions",
+    "file_sha256",
+    "load_backend",
+    "pick_device",
+]
 
 Preprocessor = Callable[[Image.Image], Tensor]
 
@@ -32,6 +40,12 @@ class Detections:
         object_scores: (R,) float32 in [0, 1].
         features: (R, D) float16 appearance vectors.
         global_feature: (D,) float16, the whole picture's vector, or None where a back end has none.
+        attribute_ids: (R,) int32, rows of the back end's attribute vocabulary, -1 for none of them; or None
+            where they were not asked for.
+        attribute_scores: (R,) float32 in [0, 1], beside ``attribute_ids``.
+        class_ids: (R, K) int32, the K best classes of each region, best first; or None.
+        class_scores: (R, K) float16 in [0, 1], beside ``class_ids``.
+        num_proposals: Proposals that the regions were chosen from; or None where a back end does not tell.
     """
 
     boxes: np.ndarray
@@ -39,6 +53,30 @@ class Detections:
     object_scores: np.ndarray
     features: np.ndarray
     global_feature: np.ndarray | None = None
+    attribute_ids: np.ndarray | None = None
+    attribute_scores: np.ndarray | None = None
+    class_ids: np.ndarray | None = None
+    class_scores: np.ndarray | None = None
+    num_proposals: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorOptions:
+    """What may be asked of a back end beside its weights; what it cannot do it refuses.
+
+    Attributes:
+        profile: Name of a selection profile (``features.regions.PROFILES``); None is the back end's own.
+        overrides: Fields of ``Selection`` that differ from the profile's.
+        attributes: Whether regions carry their best attribute.
+        class_topk: Classes a region that are kept with their scores; 0 keeps the best alone.
+        amp: Whether the convolutions run in bfloat16; boxes and selection never do.
+    """
+
+    profile: str | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    attributes: bool = False
+    class_topk: int = 0
+    amp: bool = False
 
 
 class Backend(ABC):
@@ -52,6 +90,8 @@ class Backend(ABC):
     """Names the class list, and the lexicon that translates it ("voc-20", "coco-80")."""
     vocabulary: tuple[str, ...]
     """English class names; object id i is ``vocabulary[i]``."""
+    attribute_vocabulary: tuple[str, ...] = ()
+    """English attribute names; attribute id i is ``attribute_vocabulary[i]``. Empty without an attribute head."""
     weights_sha256: str
     """Of the weights file; part of the fingerprint of a regions file."""
     selection: Selection
@@ -63,36 +103,46 @@ class Backend(ABC):
         """All that changes the numbers (weights, resize, colours, selection), JSON-able and stable."""
 
     @abstractmethod
-    def detect(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def detect(
+        self,
+        batch: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> list[Detections]:
         """Regions of a batch of prepared pictures.
 
         Args:
             batch: (B, 3, H, W) what ``preprocessor`` made, all of one shape (padding changes
                 features, so it is never used).
             sizes: Height and width in pixels of each original picture; boxes come back in them.
+            boxes: A picture, (R, 4) float32 xyxy boxes in pixels of the original to describe instead of
+                the detector's own: all are kept as they are, none is suppressed, and they come back
+                score-descending with the class, score and vector that the detector gives them.
         """
 
 
-def _load_mini(weights: Path | None, device: torch.device) -> Backend:
+def _load_mini(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
     from features.backends.mini import MiniBackend
 
     return MiniBackend(weights, device)
 
 
-def _load_torchvision(weights: Path | None, device: torch.device) -> Backend:
+def _load_torchvision(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
     from features.backends.torchvision_fpn import TorchvisionBackend
 
     return TorchvisionBackend(weights, device)
 
 
-BACKENDS: dict[str, Callable[[Path | None, torch.device], Backend]] = {
+BACKENDS: dict[str, Callable[[Path | None, torch.device, DetectorOptions], Backend]] = {
     "torchvision": _load_torchvision,
     "mini": _load_mini,
 }
 """Loaders by name, best first; ``auto`` takes the first whose weights are on this machine."""
 
 
-def load_backend(name: str, weights: Path | None = None, device: str = "auto") -> Backend:
+def load_backend(
+    name: str, weights: Path | None = None, device: str = "auto", options: DetectorOptions | None = None
+) -> Backend:
     """Load a back end with its weights.
 
     Raises:
@@ -104,7 +154,7 @@ def load_backend(name: str, weights: Path | None = None, device: str = "auto") -
     chosen = pick_device(device)
     if chosen.type == "cpu":
         keep_freed_memory()
-    return BACKENDS[name](weights, chosen)
+    return BACKENDS[name](weights, chosen, options or DetectorOptions())
 
 
 def pick_device(device: str) -> torch.device:

@@ -271,7 +271,12 @@ class MiniBackend(Backend):
         }
 
     @torch.inference_mode()
-    def detect(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def detect(
+        self,
+        batch: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> list[Detections]:
         """See :class:`Backend`."""
         probabilities, boxes, appearance = self.model(batch.to(self.device))
         kept = [select_regions(p, b, self.selection) for p, b in zip(probabilities, boxes, strict=True)]

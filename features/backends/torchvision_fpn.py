@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -124,7 +125,12 @@ class TorchvisionBackend(Backend):
         }
 
     @torch.inference_mode()
-    def detect(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def detect(
+        self,
+        batch: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> list[Detections]:
         """See :class:`Backend`."""
         height, width = batch.shape[-2:]
         padded = self.model.transform.batch_images(

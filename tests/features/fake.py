@@ -87,7 +87,12 @@ class FakeBackend(Backend):
     def description(self) -> dict[str, Any]:
         return {"weights_sha256": self.weights_sha256}
 
-    def detect(self, batch: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Detections]:
+    def detect(
+        self,
+        batch: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> list[Detections]:
         self.on_batch(len(self.shapes))
         self.shapes.append(tuple(batch.shape))
         return [self._look(picture, *size) for picture, size in zip(batch, sizes, strict=True)]
@@ -108,7 +113,7 @@ class FakeBackend(Backend):
 
 def register(monkeypatch: pytest.MonkeyPatch, backend: Backend) -> None:
     """Make ``--backend fake`` mean this one."""
-    monkeypatch.setitem(BACKENDS, "fake", lambda _weights, _device: backend)
+    monkeypatch.setitem(BACKENDS, "fake", lambda _weights, _device, _options: backend)
 
 
 def save_picture(

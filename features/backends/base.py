@@ -91,7 +91,7 @@ class Backend(ABC):
     vocabulary: tuple[str, ...]
     """English class names; object id i is ``vocabulary[i]``."""
     attribute_vocabulary: tuple[str, ...] = ()
-    """English attribute names; attribute id i is ``attribute_vocabulary[i]``. Empty without an attribute head."""
+    """English attribute names; attribute id i is ``attribute_vocabulary[i]``. Empty where it gives none."""
     weights_sha256: str
     """Of the weights file; part of the fingerprint of a regions file."""
     selection: Selection

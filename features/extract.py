@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from features.arguments import parse_config
-from features.backends.base import BACKENDS, Backend, load_backend, pick_device
+from features.backends.base import BACKENDS, pick_device
 from features.extraction import Extraction, Report, WorkerLost, peak_memory
-from features.images import IMAGE_SUFFIXES, FoundPictures, ImageError, scan_images
-from features.pipeline import default_workers, extract_in_order
+from features.extractor import RegionExtractor
+from features.images import IMAGE_SUFFIXES, FoundPictures, scan_images
+from features.pipeline import default_workers
 from features.progress import failure_lines, printable, say
-from features.schema import Regions, StoreMeta
-from features.weights import best_backend
 
 __all__ = ["ExtractConfig", "RegionExtractor", "extract", "main"]
 
@@ -74,68 +71,6 @@ class ExtractConfig:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} must be {least} or more, got {value}")
-
-
-class RegionExtractor:
-    """A detector with its weights: pictures in, regions out, in this process.
-
-    Args:
-        backend: A name of ``BACKENDS``, or ``auto``.
-        weights: Its weights file; None takes the bundled or downloaded one.
-        device: ``auto``, ``cpu``, ``cuda``.
-
-    Raises:
-        ValueError: An unknown back end, or weights that are not its.
-        FileNotFoundError: The weights are not there.
-    """
-
-    def __init__(self, backend: str = "mini", weights: Path | None = None, device: str = "auto") -> None:
-        name = best_backend() if backend == "auto" else backend
-        self.backend: Backend = load_backend(name, weights, device)
-
-    def meta(self, run: dict[str, Any] | None = None) -> StoreMeta:
-        """What a regions file says about its detector."""
-        return StoreMeta(
-            backend=self.backend.name,
-            description=self.backend.description(),
-            vocabulary=self.backend.vocabulary,
-            vocabulary_id=self.backend.vocabulary_id,
-            feature_dim=self.backend.feature_dim,
-            run=run or {},
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal to that of the regions files it writes."""
-        return self.meta().fingerprint
-
-    def regions(self, image: Image.Image, image_id: str = "") -> Regions:
-        """Regions of one upright RGB picture.
-
-        Raises:
-            features.images.ImageError: The detector's answer cannot be used.
-        """
-        (found,) = extract_in_order([image], None, self.backend, 1)
-        if isinstance(found, ImageError):
-            raise found
-        return replace(found, image_id=image_id)
-
-    def extract(
-        self, images: Iterable[Path | Image.Image], root: Path | None = None, batch_size: int = 8
-    ) -> Iterator[Regions | ImageError]:
-        """Regions of any number of pictures, in order; one result a picture.
-
-        Args:
-            images: Files or decoded RGB pictures; read a few batches ahead.
-            root: File paths are relative to it, and are the picture ids as they stand.
-            batch_size: Pictures a batch, at most.
-
-        Returns:
-            Regions, or an :class:`ImageError` (not raised) for a file that is no usable picture.
-        """
-        pictures = iter(images)
-        while window := list(islice(pictures, 4 * batch_size)):
-            yield from extract_in_order(window, root, self.backend, batch_size)
 
 
 def extract(config: ExtractConfig) -> Report:

@@ -13,7 +13,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from features.backends.base import Backend, Detections
-from features.images import ImageError, decode_image, picture_path, read_bytes
+from features.images import decode_image, picture_path, read_bytes
 from features.schema import Regions, box_geometry, check_regions
 
 __all__ = [
@@ -215,36 +215,3 @@ def _regions(prepared: Prepared, found: Detections, backend: Backend) -> Regions
     )
     check_regions(regions, backend.feature_dim, len(backend.vocabulary))
     return regions
-
-
-def extract_in_order(
-    pictures: Sequence[Path | Image.Image], root: Path | None, backend: Backend, batch_size: int
-) -> Iterator[Regions | ImageError]:
-    """Decode and detect a handful of pictures in this process; results in the order of the pictures."""
-    failed: dict[str, ImageError] = {}
-    done: dict[str, Regions] = {}
-    names = [_name(picture) for picture in pictures]
-
-    def decoded() -> Iterator[Prepared]:
-        for number, picture in enumerate(pictures):
-            digest = None
-            try:
-                if isinstance(picture, Path):
-                    data = read_bytes(picture if root is None else root / picture)
-                    digest, picture = hashlib.sha256(data).digest(), decode_image(data)
-                yield prepare(str(number), picture.convert("RGB"), backend.preprocessor, digest)
-            except ImageError as error:
-                failed[str(number)] = error
-
-    for result in detect_regions(decoded(), backend, batch_size, ModelClock()):
-        if isinstance(result, Failure):
-            failed[result.image_id] = ImageError(result.reason)
-        else:
-            done[result.image_id] = result
-    for number, name in enumerate(names):
-        key = str(number)
-        yield failed[key] if key in failed else replace(done.pop(key), image_id=name)
-
-
-def _name(picture: Path | Image.Image) -> str:
-    return picture.as_posix() if isinstance(picture, Path) else ""

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import features.extraction
@@ -23,7 +26,7 @@ from features.output import locked
 from features.progress import ExtractionProgress, failure_lines
 from features.schema import Regions
 from features.store import RegionStore
-from tests.features.fake import FakeBackend, assert_equal, register, save_picture
+from tests.features.fake import FakeBackend, as_it_is, assert_equal, register, save_picture
 
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (90, 80, 70), (10, 20, 30), (5, 5, 250), (77, 0, 1)]
 
@@ -402,6 +405,43 @@ def test_the_extractor_answers_every_picture_in_order(backend: FakeBackend, imag
     assert one.image_id == "upload.png"
     assert isinstance(found[2], Regions)
     np.testing.assert_array_equal(one.features, found[2].features)
+
+
+def test_the_next_pictures_are_decoded_while_the_detector_works(
+    monkeypatch: pytest.MonkeyPatch, images: Path
+) -> None:
+    decoded_ahead = threading.Event()
+
+    def see(image: Image.Image) -> torch.Tensor:
+        if image.getpixel((0, 0)) == (9, 9, 9):
+            decoded_ahead.set()
+        return as_it_is(image)
+
+    def wait(_batch: int) -> None:
+        assert decoded_ahead.wait(10)  # in vain, were the two done in turn
+
+    backend = FakeBackend(on_batch=wait)
+    backend.preprocessor = see
+    register(monkeypatch, backend)
+    pictures = [Path("1.png")] * 4 + [Image.new("RGB", (8, 20), (9, 9, 9))]
+    assert len(list(RegionExtractor("fake").extract(pictures, images, batch_size=1))) == 5
+
+
+def test_pictures_that_nobody_asks_for_any_more_are_not_decoded(
+    backend: FakeBackend, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[Path]:
+        for number in itertools.count():
+            taken.append(number)
+            yield Path("1.png")
+
+    found = RegionExtractor("fake").extract(endless(), images, batch_size=2)
+    assert isinstance(next(iter(found)), Regions)
+    del found
+    assert len(taken) == 16
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decoder")]
 
 
 def test_regions_of_one_picture_equal_those_of_the_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
@@ -11,13 +12,16 @@ from jsonargparse import ArgumentParser
 __all__ = ["parse_config"]
 
 
-def parse_config(command: str, config_class: type[Any], argv: list[str] | None) -> Any:
+def parse_config(
+    command: str, config_class: type[Any], argv: list[str] | None, positional: Collection[str] = ()
+) -> Any:
     """Flags and YAML -> the dataclass; switches take no value, ``--a_b`` may be written ``--a-b``.
 
     Args:
         command: As in ``python -m command``.
         config_class: A dataclass; fields without default are required.
         argv: Arguments; those of the process by default.
+        positional: Fields that are given by their place, in the order of the dataclass, not by a flag.
 
     Raises:
         SystemExit: With code 2 for anything wrong, 0 after ``--help`` or ``--print_config``.
@@ -30,6 +34,9 @@ def parse_config(command: str, config_class: type[Any], argv: list[str] | None) 
     for field in fields(config_class):
         flags = list(dict.fromkeys([f"--{field.name}", f"--{field.name.replace('_', '-')}"]))
         settings: dict[str, Any] = {"help": " ".join((texts.get(field.name) or "").split())}
+        if field.name in positional:
+            parser.add_argument(field.name, type=types[field.name], **settings)
+            continue
         if types[field.name] is bool:
             settings["action"] = "store_true"
         else:

@@ -36,7 +36,7 @@ class ExportConfig:
     out: Path
     """What to write: a folder (oscar, npz) or a file (m2) that does not exist yet."""
     format: str = "oscar"
-    """oscar (TSV folder), m2 (HDF5 of Meshed-Memory Transformer), npz (a file a picture, as MILVLG names it)."""
+    """oscar (TSV folder), m2 (HDF5 of Meshed-Memory Transformer), npz (a file a picture)."""
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:

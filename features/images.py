@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, TiffImageFile
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -53,7 +54,7 @@ class FoundPictures:
 
     Attributes:
         image_ids: Sorted relative POSIX paths with suffix.
-        failed: Pictures whose name alone makes them unusable -> reason.
+        failed: Pictures whose name alone makes them unusable, and folders that cannot be listed -> reason.
         outside: Links that lead out of the folder; they are not followed.
     """
 
@@ -79,31 +80,42 @@ def scan_images(root: Path) -> FoundPictures:
 
     Raises:
         NotADirectoryError: ``root`` is not a folder.
+        OSError: It cannot be listed.
     """
     if not root.is_dir():
         raise NotADirectoryError(f"{root}: a folder of pictures is wanted, and this is not a folder")
     found = FoundPictures()
     inside = root.resolve()
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in [*names, *(n for n in folders if os.path.islink(os.path.join(folder, n)))]:
-            path = Path(folder, name)
-            image_id = path.relative_to(root).as_posix()
-            if path.is_symlink() and not _leads_into(inside, path):
-                if path.is_dir() or _is_picture_name(name):
-                    found.outside.append(_printable(image_id))
-            elif _is_picture_name(name) and path.is_file():  # a regular one: no pipe, no device
-                if _is_utf8(image_id):
-                    found.image_ids.append(image_id)
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as listing:
+                entries = [entry for entry in listing if not entry.name.startswith(".")]
+        except OSError as error:
+            if not folder:
+                raise
+            found.failed[_printable(folder)] = f"the folder cannot be listed: {error.strerror}"
+            continue
+        for entry in entries:  # only links are looked up on disk: a million pictures take seconds
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_symlink() and not _leads_into(inside, Path(entry.path)):
+                if os.path.isdir(entry.path) or _is_picture_name(entry.name):
+                    found.outside.append(_printable(path))
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+            elif _is_picture_name(entry.name) and entry.is_file():  # a regular one: no pipe, no device
+                if _is_utf8(path):
+                    found.image_ids.append(path)
                 else:
-                    found.failed[_printable(image_id)] = "the file name is not valid UTF-8; rename the file"
+                    found.failed[_printable(path)] = "the file name is not valid UTF-8; rename the file"
     found.image_ids.sort()
     found.outside.sort()
     return found
 
 
 def _is_picture_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def _leads_into(inside: Path, link: Path) -> bool:
@@ -116,7 +128,7 @@ def _leads_into(inside: Path, link: Path) -> bool:
 def _is_utf8(text: str) -> bool:
     try:
         text.encode("utf-8")
-    except UnicodeEncodeError:  # os.walk gave bytes it could not decode as lone surrogates
+    except UnicodeEncodeError:  # bytes that are none come as lone surrogates
         return False
     return True
 
@@ -193,12 +205,12 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def _decode(file: BinaryIO, max_pixels: int) -> Image.Image:
     with Image.open(file, formats=FORMATS) as image:
         width, height = image.size
-        if width < 1 or height < 1:
-            raise ImageError(f"the header says {width}x{height} pixels")
         if width * height > max_pixels:
             raise ImageError(f"{width}x{height} pixels; at most {max_pixels} are decoded")
         image.load()
-        return _to_rgb(_upright(image))
+        deep = _black_and_white(image)  # asked first: what is turned has forgotten its format and tags
+        upright = _upright(image)
+        return _to_rgb(_scaled(upright, *deep) if deep else upright)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -208,10 +220,28 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _black_and_white(image: Image.Image) -> tuple[int, int] | None:
+    """Numbers of black and of white in grey of 9 to 16 bits; None for any other picture.
+
+    Pillow gives the numbers of a TIFF file as they are stored, and scales those of the other formats.
+    """
+    if isinstance(image, TiffImageFile) and image.mode.startswith("I;16"):
+        white = (1 << image.tag_v2[BITSPERSAMPLE][0]) - 1
+        return (0, white) if image.tag_v2[PHOTOMETRIC_INTERPRETATION] else (white, 0)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG")):
-        deep = np.asarray(image).astype(np.float32)
-        return Image.fromarray(np.round(deep.clip(0, 65535) / 257).astype(np.uint8)).convert("RGB")
+        return 0, 65535
+    return None
+
+
+def _scaled(image: Image.Image, black: int, white: int) -> Image.Image:
+    deep = np.asarray(image).astype(np.float32)
+    if "transparency" in image.info:  # the one grey that means nothing is there
+        deep[deep == image.info["transparency"]] = white
+    shares = (deep - black) / (white - black)
+    return Image.fromarray(np.round(255 * shares.clip(0, 1)).astype(np.uint8))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ImageError(
             f"pixels of mode {image.mode} (32 bit) have no declared range; save it with 8 or 16 bit"

@@ -384,17 +384,14 @@ def test_published_widths_without_box_numbers_are_explained(
 def test_an_import_goes_on_where_it_stopped(
     tmp_path: Path, run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from features import output
-
     write_tsv(tmp_path / "tsv" / "feature.tsv", {r.image_id: captioning(r) for r in RECORDS})
     write_labels(tmp_path / "tsv")
     write_sizes(tmp_path / "tsv")
-    written = output.write_shard
 
     def full_after_one(path: Path, *more: Any) -> None:
         if not path.name.startswith("shard-00000"):
             raise OSError(28, "No space left on device")
-        written(path, *more)
+        write_shard(path, *more)
 
     monkeypatch.setattr("features.output.write_shard", full_after_one)
     assert run("--shard-size", "1") == 1

@@ -193,11 +193,9 @@ def _unique(name: str, taken: Sequence[str]) -> str:
 def find_lexicon(store: RegionStore) -> Lexicon | None:
     """The Chinese lexicon of a store's vocabulary; None where there is none, and names stay English."""
     try:
-        lexicon = Lexicon.load("zh", store.vocabulary_id)
-        lexicon.check(store.vocabulary)
+        return Lexicon.load("zh", store.vocabulary_id, store.vocabulary)
     except LexiconError:
         return None
-    return lexicon
 
 
 def region_names(regions: Regions, lexicon: Lexicon | None, vocabulary: Sequence[str]) -> list[Tag]:

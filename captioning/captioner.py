@@ -12,7 +12,6 @@ takes the path of training: `captioning.examples.prefix_example`, one prefix a p
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -34,7 +33,6 @@ from captioning.precision import pick_device
 from captioning.writing import write_captions
 from features.images import ImageError
 from features.store import Regions, RegionStore
-from features.tags import Lexicon
 from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis
 from oscar.scoring import score_captions
@@ -68,7 +66,7 @@ class Captioner:
         self.device = pick_device(device)
         self.model = checkpoint.model
         self.model.to(self.device)  # type: ignore[arg-type]  # transformers' wrapper loses the self
-        self.lexicon = _load_lexicon(checkpoint, name)
+        self.lexicon = self.info.lexicon.lexicon(self.info.detector.vocabulary_id)
         self._weights = weights
         self._extractor: RegionExtractor | None = None
 
@@ -302,15 +300,3 @@ def _unusable(failure: CaptionFailure) -> ImageError:
 
 def _picture(item: Path | str | Image.Image) -> Path | Image.Image:
     return Path(item) if isinstance(item, str) else item
-
-
-def _load_lexicon(checkpoint: CaptionerCheckpoint, name: str) -> Lexicon:
-    wanted = checkpoint.info.lexicon
-    lexicon = Lexicon.load(wanted.name, checkpoint.info.detector.vocabulary_id)
-    if lexicon.sha256 != wanted.sha256:
-        warnings.warn(
-            f"checkpoint {name} was trained with another version of lexicon {wanted.name!r} "
-            f"(SHA-256 {wanted.sha256[:12]}, here {lexicon.sha256[:12]}): some tags may be named differently",
-            stacklevel=3,
-        )
-    return lexicon

@@ -27,6 +27,7 @@ from transformers.utils import logging as hf_logging
 from captioning.config import PrefixConfig
 from captioning.decode_config import DecodeConfig
 from captioning.folders import fsync, sha256_of, write_json, written_aside
+from captioning.lexicon_info import LexiconInfo
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from oscar.modeling import OscarForCaptioning
 
@@ -52,14 +53,6 @@ class DetectorInfo:
     feature_dim: int
     vocabulary_id: str
     has_globals: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class LexiconInfo:
-    """The lexicon that named the tags."""
-
-    name: str
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +248,8 @@ def export_captioner(source: Path, target: Path, *, scores: Mapping[str, float],
     """
     read = read_captioner(source)
     training = _without_folders(read.info.training)
-    info = dataclasses.replace(read.info, scores=dict(scores), training=training)
+    lexicon = dataclasses.replace(read.info.lexicon, name=_without_folders(read.info.lexicon.name))
+    info = dataclasses.replace(read.info, scores=dict(scores), training=training, lexicon=lexicon)
     model = read.model.half() if half else read.model
     write_checkpoint(target, model=model, tokenizer=read.tokenizer, info=info)
 

@@ -102,7 +102,7 @@ class DataConfig:
     validation: Path | None = Path("examples/images/captions_val.json")
     """Captions to validate on; no validation if empty."""
     lexicon: str = "zh"
-    """Names of the object tags: a lexicon's name or file."""
+    """Names of the object tags: "zh", or a lexicon file (TSV, or JSON of English: Chinese)."""
     captions_per_picture: int = 5
     """Captions of a picture in one step; a picture with more gives a fresh choice every epoch."""
     prefix: PrefixConfig = field(default_factory=PrefixConfig)

@@ -17,13 +17,14 @@ from typing import Literal
 import torch
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from captioning.checkpoints import MANIFEST, CaptionerInfo, LexiconInfo, write_checkpoint
+from captioning.checkpoints import MANIFEST, CaptionerInfo, write_checkpoint
 from captioning.config import PrefixConfig
 from captioning.decode_config import DecodeConfig
 from captioning.detector_match import describe, detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.folders import sha256_of
 from captioning.initial import check_vocabulary, initial_folder, special_ids
+from captioning.lexicon_info import LexiconInfo
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from features.store import RegionStore
 from features.tags import Lexicon
@@ -50,7 +51,8 @@ class ConvertConfig:
     """A regions file of the detector whose regions the captioner shall read. Without it the folder is a model
     to train from."""
     lexicon: str = "zh"
-    """Names of the object tags, with --regions: a lexicon's name or file."""
+    """Names of the object tags, with --regions: "zh", or a lexicon file (TSV, or JSON of English: Chinese as
+    Mengzi-Oscar's chinese_label.json)."""
     max_caption_pieces: int | None = None
     """Caption slots with [CLS] and [SEP]; the tags' positions start behind them. Published recipes have 40,
     which is taken if empty."""
@@ -137,8 +139,7 @@ def captioner_info(config: ConvertConfig, regions: Path, model: AnyOscar, keys: 
             f"train one: python -m captioning.train --init {config.dest}"
         )
     store, sizes = RegionStore(regions), model.config
-    lexicon = Lexicon.load(config.lexicon, store.vocabulary_id)
-    lexicon.check(store.vocabulary)
+    lexicon = Lexicon.load(config.lexicon, store.vocabulary_id, store.vocabulary)
     if store.feature_dim + GEOMETRY_WIDTH != sizes.img_feature_dim or store.has_globals:
         raise ValueError(
             f"{regions}: {describe(detector_of(store))}; the weights read {sizes.img_feature_dim} numbers a "
@@ -154,7 +155,7 @@ def captioner_info(config: ConvertConfig, regions: Path, model: AnyOscar, keys: 
     return CaptionerInfo(
         objective="caption",
         detector=detector_of(store),
-        lexicon=LexiconInfo(name=lexicon.name, sha256=lexicon.sha256),
+        lexicon=LexiconInfo.of(lexicon),
         prefix=config.prefix,
         decode=DecodeConfig(max_pieces=sizes.max_caption_pieces - 2),
         step=0,

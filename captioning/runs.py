@@ -16,7 +16,6 @@ from captioning.checkpoints import (
     LAST,
     CaptionerInfo,
     CheckpointError,
-    LexiconInfo,
     TrainingState,
     checkpoints,
     newest_checkpoint,
@@ -27,6 +26,7 @@ from captioning.dataset import CaptionedPictures, join
 from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
+from captioning.lexicon_info import LexiconInfo
 from captioning.records import read_records
 from captioning.tokenizer import CaptionTokenizer
 from features.store import RegionStore
@@ -94,8 +94,7 @@ def prepare(config: TrainConfig) -> Run:
                 f"data.{name}: {path} not found; give the annotation file with --data.{name} FILE"
             )
     store = open_regions(config)
-    lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id)
-    lexicon.check(store.vocabulary)
+    lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id, store.vocabulary)
     found = join(read_records(config.data.train, "train"), store)
     notes = [f"training: {line}" for line in found.report()]
     resume, resume_notes = find_resume(config)
@@ -125,7 +124,7 @@ def prepare(config: TrainConfig) -> Run:
         info=CaptionerInfo(
             objective=config.objective,
             detector=detector_of(store),
-            lexicon=LexiconInfo(name=lexicon.name, sha256=lexicon.sha256),
+            lexicon=LexiconInfo.of(lexicon),
             prefix=config.data.prefix,
             decode=config.decode,
             step=0,

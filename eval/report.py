@@ -165,7 +165,7 @@ def _boxes(path: Path, stack: ExitStack) -> Callable[[str], str | None]:
 
     store = stack.enter_context(RegionStore(path))
     try:
-        lexicon = Lexicon.load("zh", store.vocabulary_id)
+        lexicon = Lexicon.load("zh", store.vocabulary_id, store.vocabulary)
     except LexiconError:  # classes that nobody has translated keep their English names
         lexicon = None
 

@@ -1,1 +1,1 @@
-"""Chinese names of object classes, one TSV file a vocabulary (read by ``features.tags``)."""
+"""Chinese names of classes: one TSV file a class list, and glossaries (read by ``features.tags``)."""

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from captioning.checkpoints import CaptionerInfo, DetectorInfo, LexiconInfo, write_checkpoint
+from captioning.checkpoints import CaptionerInfo, DetectorInfo, write_checkpoint
 from captioning.config import PrefixConfig
 from captioning.decode_config import DecodeConfig
+from captioning.lexicon_info import LexiconInfo
 from captioning.tokenizer import CaptionTokenizer
 from features.images import ImageError, read_image
 from features.store import Regions, StoreMeta, box_geometry, write_shard
@@ -83,7 +84,7 @@ def write_small_checkpoint(folder: Path) -> Path:
             vocabulary_id=META.vocabulary_id,
             has_globals=True,
         ),
-        lexicon=LexiconInfo(name="zh", sha256=LEXICON.sha256),
+        lexicon=LexiconInfo.of(LEXICON),
         prefix=PrefixConfig(max_regions=5, max_tag_pieces=10),
         decode=DecodeConfig(beam_width=3, n_best=1, max_pieces=6),
         step=1,

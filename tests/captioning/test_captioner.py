@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from PIL import Image
 
 import captioning.captioner as captioner_module
 from captioning.captioner import Caption, Captioner, CaptionFailure, DetectorMismatch
-from captioning.checkpoints import CheckpointError, read_captioner
+from captioning.checkpoints import CheckpointError
 from captioning.decode_config import DecodeConfig
 from captioning.places import MINI_LICENCE, checkpoint_folder, mini_folder, say_licence
 from features.images import ImageError
@@ -294,19 +293,6 @@ def test_a_detector_with_other_weights_than_the_checkpoints_is_not_used(
     captioner = Captioner.from_pretrained(folder, device="cpu")
     with pytest.raises(DetectorMismatch, match="the one found here has ffffffffffff.*--weights FILE"):
         captioner.caption(Image.new("RGB", (5, 5)))
-
-
-def test_a_changed_lexicon_is_warned_about(folder: Path) -> None:
-    read = read_captioner(folder)
-    info = replace(read.info, lexicon=replace(read.info.lexicon, sha256="0" * 64))
-    with pytest.warns(UserWarning, match="another version of lexicon 'zh'"):
-        Captioner(replace(read, info=info), "small", "cpu")
-
-
-def test_an_unchanged_lexicon_is_not_warned_about(folder: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
-        Captioner(read_captioner(folder), "small", "cpu")
 
 
 @pytest.mark.parametrize(

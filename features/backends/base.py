@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from features.allocator import keep_freed_memory
-from features.regions import Selection
+from features.regions import COCO, MINI, Selection, choose_selection
 
 __all__ = [
     "BACKENDS",
@@ -78,6 +78,14 @@ class DetectorOptions:
     class_topk: int = 0
     amp: bool = False
 
+    def selection(self, default: Selection) -> Selection:
+        """The selection rule that was asked for; ``default`` is the back end's own.
+
+        Raises:
+            ValueError: An unknown profile, or numbers that do not fit together.
+        """
+        return choose_selection(default, self.profile, self.overrides)
+
 
 class Backend(ABC):
     """A detector with its weights loaded, on one device, in evaluation mode."""
@@ -122,15 +130,38 @@ class Backend(ABC):
 
 
 def _load_mini(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
-    from features.backends.mini import MiniBackend
+    from features.backends.mini import VOC_CLASSES, MiniBackend
 
-    return MiniBackend(weights, device)
+    selection = _plain_selection("mini", options, MINI, len(VOC_CLASSES))
+    return MiniBackend(weights, device, selection, class_topk=options.class_topk)
 
 
 def _load_torchvision(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
-    from features.backends.torchvision_fpn import TorchvisionBackend
+    from features.backends.torchvision_fpn import COCO_CLASSES, TorchvisionBackend
 
-    return TorchvisionBackend(weights, device)
+    selection = _plain_selection("torchvision", options, COCO, len(COCO_CLASSES))
+    return TorchvisionBackend(weights, device, selection, class_topk=options.class_topk)
+
+
+def _plain_selection(name: str, options: DetectorOptions, default: Selection, n_classes: int) -> Selection:
+    """The selection of a detector that has no attribute head, runs in float32 and gives refined boxes only.
+
+    Raises:
+        ValueError: Something else is asked of it.
+    """
+    if options.attributes:
+        raise ValueError(f"the {name} detector has no attributes; c4 has, with Visual Genome weights")
+    if options.amp:
+        raise ValueError(f"the {name} detector runs in float32 only; c4 runs in bfloat16")
+    if not 0 <= options.class_topk <= n_classes:
+        raise ValueError(f"class_topk must lie in 0..{n_classes} ({name} classes), got {options.class_topk}")
+    selection = options.selection(default)
+    if selection.box_source != "regressed":
+        raise ValueError(
+            f"profile {selection.profile!r} keeps proposals, which the {name} detector does not give; "
+            "set box_source to 'regressed', or use c4"
+        )
+    return selection
 
 
 BACKENDS: dict[str, Callable[[Path | None, torch.device, DetectorOptions], Backend]] = {

@@ -37,7 +37,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, roi_align
 from torchvision.ops import boxes as box_ops
 
 from features.backends.base import Backend, Detections, file_sha256
-from features.regions import MINI, Selection, select_regions
+from features.regions import MINI, Selection, select_regions, top_classes
 
 __all__ = ["VOC_CLASSES", "MiniBackend", "MiniDetector", "SquashPreprocessor", "load_trunk"]
 
@@ -232,7 +232,14 @@ class MiniBackend(Backend):
     vocabulary_id = "voc-20"
     vocabulary = VOC_CLASSES
 
-    def __init__(self, weights: Path | None, device: torch.device, selection: Selection = MINI) -> None:
+    def __init__(
+        self,
+        weights: Path | None,
+        device: torch.device,
+        selection: Selection = MINI,
+        *,
+        class_topk: int = 0,
+    ) -> None:
         """Load fp16 or fp32 safetensors.
 
         Raises:
@@ -255,6 +262,7 @@ class MiniBackend(Backend):
             ) from error
         self.device = device
         self.selection = selection
+        self.class_topk = class_topk
         self.weights_sha256 = file_sha256(path)
         self.preprocessor = SquashPreprocessor()
         self.model = model.eval().to(device)
@@ -293,10 +301,11 @@ class MiniBackend(Backend):
         vectors = pooled.half().cpu().split([len(k.scores) for k in kept])
         side = batch.shape[-1]
         found = []
-        for regions, features, global_feature, (height, width) in zip(
-            kept, vectors, whole, sizes, strict=True
+        for regions, classes, features, global_feature, (height, width) in zip(
+            kept, probabilities, vectors, whole, sizes, strict=True
         ):
             scale = np.array([width, height, width, height], np.float32) / side
+            class_ids, class_scores = top_classes(classes[regions.rows], self.class_topk)
             found.append(
                 Detections(
                     boxes=regions.boxes.cpu().numpy() * scale,
@@ -304,6 +313,8 @@ class MiniBackend(Backend):
                     object_scores=regions.scores.cpu().numpy(),
                     features=features.numpy(),
                     global_feature=global_feature,
+                    class_ids=class_ids,
+                    class_scores=class_scores,
                 )
             )
         return found

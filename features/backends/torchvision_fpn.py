@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 from torchvision.models.detection import (
     FasterRCNN,
     FasterRCNN_ResNet50_FPN_Weights,
@@ -25,11 +26,12 @@ from torchvision.models.detection import (
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import FrozenBatchNorm2d, nms, roi_align
+from torchvision.ops import FrozenBatchNorm2d, roi_align
+from torchvision.ops import boxes as box_ops
 from torchvision.transforms.functional import pil_to_tensor
 
 from features.backends.base import Backend, Detections, file_sha256
-from features.regions import COCO, Selection
+from features.regions import COCO, Selection, select_regions, top_classes
 from features.weights import REGISTRY, cached, fetch
 
 __all__ = ["COCO_CLASSES", "FpnPreprocessor", "TorchvisionBackend"]
@@ -64,6 +66,7 @@ class TorchvisionBackend(Backend):
             of the registry that is in the cache, else the best, downloaded.
         device: Where it runs.
         selection: Which of torchvision's detections are kept.
+        class_topk: Classes a region that are kept with their scores; 0 for its own alone.
         min_size: Shorter side of the prepared picture.
         max_size: Longest side of the prepared picture.
 
@@ -84,6 +87,7 @@ class TorchvisionBackend(Backend):
         device: torch.device,
         selection: Selection = COCO,
         *,
+        class_topk: int = 0,
         min_size: int = 800,
         max_size: int = 1333,
     ) -> None:
@@ -105,6 +109,7 @@ class TorchvisionBackend(Backend):
         self.model = model.eval().to(device)
         self.device = device
         self.selection = selection
+        self.class_topk = class_topk
         self._size = {"min_size": min_size, "max_size": max_size}
         self.preprocessor = FpnPreprocessor(min_size, max_size)
         self._contiguous = torch.full((len(_CATEGORIES),), -1, device=device)  # 91 labels -> 80 ids
@@ -140,31 +145,62 @@ class TorchvisionBackend(Backend):
         stages = self.model.backbone.body(padded)
         pyramid = self.model.backbone.fpn(stages)
         proposals, _ = self.model.rpn(images, pyramid)
-        found, _ = self.model.roi_heads(pyramid, proposals, images.image_sizes)
-        found = [self._select(one) for one in found]
+        found = self._look(pyramid, proposals, images.image_sizes)
         whole = batch.new_tensor([[0, 0, width, height]], device=self.device)
         rois = [torch.cat([one["boxes"], whole]) for one in found]  # the picture itself comes last
         vectors = self._pool(stages["3"], rois)
         found = self.model.transform.postprocess(found, images.image_sizes, list(sizes))
-        return [
-            Detections(
-                boxes=one["boxes"].cpu().numpy(),
-                object_ids=self._contiguous[one["labels"]].int().cpu().numpy(),
-                object_scores=one["scores"].cpu().numpy(),
-                features=vector[:-1],
-                global_feature=vector[-1],
+        results = []
+        for one, vector in zip(found, vectors, strict=True):
+            class_ids, class_scores = top_classes(one["classes"], self.class_topk)
+            results.append(
+                Detections(
+                    boxes=one["boxes"].cpu().numpy(),
+                    object_ids=one["labels"].int().cpu().numpy(),
+                    object_scores=one["scores"].cpu().numpy(),
+                    features=vector[:-1],
+                    global_feature=vector[-1],
+                    class_ids=class_ids,
+                    class_scores=class_scores,
+                )
             )
-            for one, vector in zip(found, vectors, strict=True)
-        ]
+        return results
 
-    def _select(self, one: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's detections of a picture, score-descending -> the rows that are kept."""
-        rule = self.selection
-        rows = (self._contiguous[one["labels"]] >= 0).nonzero().squeeze(1)
-        rows = rows[nms(one["boxes"][rows], one["scores"][rows], rule.nms_iou)][: rule.max_regions]
-        n_sure = int((one["scores"][rows] >= rule.min_score).sum())
-        rows = rows[: max(n_sure, rule.min_regions)]
-        return {name: values[rows] for name, values in one.items()}
+    def _look(
+        self, pyramid: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+    ) -> list[dict[str, Tensor]]:
+        """Run torchvision's box head on proposals; a picture's kept rows as :meth:`_choose` gives them."""
+        heads = self.model.roi_heads
+        logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, proposals, sizes)))
+        counts = [len(boxes) for boxes in proposals]
+        probabilities = logits.softmax(-1).split(counts)  # (N, 91) a picture, background first
+        boxes = heads.box_coder.decode(deltas, proposals).split(counts)  # (N, 91, 4)
+        return [self._choose(*one) for one in zip(probabilities, boxes, sizes, strict=True)]
+
+    def _choose(self, probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Torchvision's detections of a picture, then those that are kept.
+
+        The steps are those of its ``RoIHeads.postprocess_detections``, which does not tell which proposal
+        a detection comes from.
+
+        Returns:
+            ``boxes`` (R, 4), ``labels`` (R,) of COCO's 80, ``scores`` (R,), ``classes`` (R, 80), all
+            probabilities of the proposal.
+        """
+        heads = self.model.roi_heads
+        boxes = box_ops.clip_boxes_to_image(boxes, size)
+        rows, labels = (probabilities[:, 1:] > heads.score_thresh).nonzero().unbind(1)
+        labels = labels + 1
+        large = box_ops.remove_small_boxes(boxes[rows, labels], min_size=1e-2)
+        rows, labels = rows[large], labels[large]
+        found, scores = boxes[rows, labels], probabilities[rows, labels]
+        best = box_ops.batched_nms(found, scores, labels, heads.nms_thresh)[: heads.detections_per_img]
+        best = best[self._contiguous[labels[best]] >= 0]
+        ids = self._contiguous[labels[best]]
+        alone = F.one_hot(ids, len(COCO_CLASSES)) * scores[best, None]  # a detection speaks for its own class
+        kept = select_regions(alone, found[best], self.selection)
+        classes = probabilities[rows[best[kept.rows]]][:, _LABELS]
+        return {"boxes": kept.boxes, "labels": kept.object_ids, "scores": kept.scores, "classes": classes}
 
     def _pool(self, c5: Tensor, rois: list[Tensor]) -> list[Any]:
         """(B, 2048, H'/32, W'/32) and boxes in prepared pixels -> per picture (R, 2048) float16."""

@@ -171,6 +171,21 @@ def test_the_keep_rule_suppresses_across_classes_and_cuts_by_score(v1: tuple[Fas
     assert len(few.boxes) < len(every.boxes)
 
 
+def test_more_classes_are_those_of_the_proposal_that_a_detection_comes_from(
+    v1: tuple[FasterRCNN, Path],
+) -> None:
+    backend = TorchvisionBackend(v1[1], CPU, EVERYTHING, class_topk=80, **SIZES)
+    few_proposals(backend.model)
+    (image,) = pictures((120, 90), n=1)
+    (found,) = backend.detect(backend.preprocessor(image)[None], [(90, 120)])
+    assert found.class_ids is not None and found.class_scores is not None
+    assert found.class_ids.shape == (len(found.boxes), 80) and len(found.boxes) > 10
+    own = found.class_ids == found.object_ids[:, None]
+    np.testing.assert_array_equal(found.class_scores[own], found.object_scores.astype(np.float16))
+    assert (np.diff(found.class_scores, axis=1) <= 0).all()
+    assert (found.class_scores.astype(np.float32).sum(1) < 1.01).all()
+
+
 def iou(a: np.ndarray, b: np.ndarray) -> float:
     width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     shared = max(width, 0) * max(height, 0)

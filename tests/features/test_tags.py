@@ -23,7 +23,7 @@ HEAD = "# Test lexicon, version 3\nvocab\tid\ten\tzh\tcanonical_id\tdrop\n"
 ROWS = "t-3\t0\tman\t男人\t0\t0\nt-3\t1\tguy\t家伙\t0\t0\nt-3\t2\tpart\t\t2\t1\n"
 LEXICONS = sorted(Path(tags.__file__).with_name("lexicons").glob("*.tsv"))
 OBJECTS = [path for path in LEXICONS if path.stem != "attributes"]
-LATIN = {"CD播放机", "DVD播放机", "T恤"}
+LATIN = {"CD播放机", "DVD播放机", "T恤", "V领"}
 """The names that are not Chinese characters throughout."""
 KNOWN_WRONG = {
     "remote": "遥远的",
@@ -132,7 +132,7 @@ def test_classes_share_a_canonical_class_exactly_if_they_share_a_name(path: Path
             assert canonical_of.setdefault(row["zh"], canonical["id"]) == canonical["id"], row
 
 
-@pytest.mark.parametrize("stem", ["objects"])
+@pytest.mark.parametrize("stem", ["attributes", "objects"])
 def test_a_glossary_is_sorted_and_belongs_to_no_class_list(stem: str) -> None:
     rows = read_rows(next(path for path in LEXICONS if path.stem == stem))
     names = [row["en"] for row in rows]
@@ -215,6 +215,14 @@ def test_a_glossary_is_read_in_the_order_of_the_classes() -> None:
 def test_a_glossary_names_nothing_without_the_classes() -> None:
     with pytest.raises(LexiconError, match="knows the words of vg-1600 but not their order; give the class"):
         Lexicon.load("zh", "vg-1600")
+
+
+def test_attributes_have_the_form_that_stands_before_a_noun() -> None:
+    names = ["gray", "wooden", "standing", "orange", "short"]
+    lexicon = Lexicon.load("zh", "vg-400-attributes", names)
+    assert lexicon.texts == ("灰色", "木制", "站立", "橙色", "短")
+    rows = read_rows(next(path for path in LEXICONS if path.stem == "attributes"))
+    assert not [row for row in rows if row["zh"].endswith("的")]
 
 
 def test_imagenet_ids_are_those_of_torchvisions_classifiers() -> None:

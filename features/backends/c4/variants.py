@@ -94,10 +94,8 @@ class Variant:
     """The box head has a row for the background too."""
     vocabulary_id: str
     """Names the class list."""
-    box_source: Literal["proposal", "regressed"]
-    """The box kept of a region: the one its vector was cropped from, or the one refined for its class."""
     profile: str
-    """Selection profile where none is asked for."""
+    """Selection profile where none is asked for; it says too whether proposals or refined boxes are kept."""
 
     attributes: int = 0
     """Without none; 0 is no attribute head."""
@@ -158,12 +156,11 @@ _VINVL = Variant(
     background="first",
     boxes_of_background=True,
     vocabulary_id="vinvl-1594",
-    box_source="proposal",
     profile="vinvl",
     attributes=524,
     attribute_class="kept",
     attribute_min_score=0.05,
-    attribute_vocabulary_id="vinvl-524",
+    attribute_vocabulary_id="vinvl-524-attributes",
     pixel_mean=(103.530, 116.280, 123.675),
     resize="benchmark",
     short_side=600,
@@ -193,10 +190,9 @@ _BUTD = Variant(
     background="first",
     boxes_of_background=True,
     vocabulary_id="vg-1600",
-    box_source="proposal",
     profile="butd",
     attributes=400,
-    attribute_vocabulary_id="vg-400",
+    attribute_vocabulary_id="vg-400-attributes",
     pixel_mean=(102.9801, 115.9465, 122.7717),
     resize="opencv",
     short_side=600,
@@ -215,7 +211,6 @@ _FRCNN = replace(
     box_weights=(10.0, 10.0, 5.0, 5.0),
     background="last",
     boxes_of_background=False,
-    box_source="regressed",
     profile="agnostic",
     attribute_none="last",
     attribute_none_scored=False,
@@ -245,7 +240,6 @@ _COCO_R50 = Variant(
     background="last",
     boxes_of_background=False,
     vocabulary_id="coco-80",
-    box_source="regressed",
     profile="coco",
     pixel_mean=(103.530, 116.280, 123.675),
     resize="detectron2",

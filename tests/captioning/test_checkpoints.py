@@ -177,11 +177,13 @@ def test_an_unknown_field_of_the_info_is_named(whole: Path, tmp_path: Path) -> N
 def test_a_shared_captioner_names_files_and_no_folders_of_its_maker(whole: Path, tmp_path: Path) -> None:
     read = read_captioner(whole)
     told = {"objective": "caption", "seed": 88, "data": {"regions": "/home/someone/regions.h5"}}
-    info = dataclasses.replace(read.info, training=told)
+    lexicon = dataclasses.replace(read.info.lexicon, name="/home/someone/words.json")
+    info = dataclasses.replace(read.info, training=told, lexicon=lexicon)
     write_checkpoint(tmp_path / "run", model=read.model, tokenizer=read.tokenizer, info=info)
 
     export_captioner(tmp_path / "run", tmp_path / "shared", scores={"cider": 0.5})
 
     shared = read_info(tmp_path / "shared")
     assert shared.training == {"objective": "caption", "seed": 88, "data": {"regions": "regions.h5"}}
+    assert shared.lexicon == dataclasses.replace(lexicon, name="words.json")
     assert shared.scores == {"cider": 0.5}

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from features.schema import Regions
 from features.tags import Lexicon
 
-__all__ = ["boxes_svg", "cjk_font", "class_colour", "draw_boxes", "region_labels"]
+__all__ = ["boxes_svg", "cjk_font", "class_colour", "contact_sheet", "draw_boxes", "region_labels"]
 
 _FONT_FOLDERS = (
     "/usr/share/fonts",
@@ -151,6 +151,33 @@ def draw_boxes(
             canvas.rectangle(canvas.textbbox(place, label, font=font), fill=colour)
             canvas.text(place, label, fill="white", font=font)
     return drawn
+
+
+def contact_sheet(
+    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 4, side: int = 360
+) -> Image.Image:
+    """Small pictures in rows, two lines of text under each; what of it does not fit is cut.
+
+    Args:
+        pictures: RGB, one or more; larger ones are scaled down to ``side``.
+        captions: One a picture.
+        columns: Pictures a row.
+        side: Pixels of a cell, without its text.
+    """
+    gap, size = side // 24, side // 20
+    font = _font(cjk_font(), size)
+    height = side + 3 * size  # of a cell
+    n_rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (side + gap) + gap, n_rows * (height + gap) + gap), "white")
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        cell = Image.new("RGB", (side, height), "white")
+        small = picture.copy()
+        small.thumbnail((side, side))
+        cell.paste(small, ((side - small.width) // 2, side - small.height))
+        ImageDraw.Draw(cell).text((0, side + size // 3), caption, fill="black", font=font)
+        row, column = divmod(number, columns)
+        sheet.paste(cell, (gap + column * (side + gap), gap + row * (height + gap)))
+    return sheet
 
 
 def _numbered(labels: Iterable[str]) -> list[int]:

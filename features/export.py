@@ -7,19 +7,15 @@ are listed), 2 wrong usage, 1 nothing was written.
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.arguments import parse_config
+from features.aside import files_of, written_aside
 from features.export_formats import FORMATS
 from features.progress import failure_lines, printable
-from features.shards import sync_folder
 from features.store import RegionStore
 
 __all__ = ["ExportConfig", "Exported", "export", "main"]
@@ -68,51 +64,15 @@ def export(config: ExportConfig) -> Exported:
         OSError: The output exists, or the disk.
     """
     started = time.perf_counter()
-    with RegionStore(config.regions) as store, _written_aside(config.out) as aside:
+    with RegionStore(config.regions) as store, written_aside(config.out) as aside:
         left_out = FORMATS[config.format](store, aside)
         n_pictures = len(store) - len(left_out)
     return Exported(
         n_pictures=n_pictures,
         left_out=left_out,
-        n_bytes=sum(path.stat().st_size for path in _files(config.out)),
+        n_bytes=sum(path.stat().st_size for path in files_of(config.out)),
         seconds=time.perf_counter() - started,
     )
-
-
-@contextmanager
-def _written_aside(out: Path) -> Iterator[Path]:
-    """A hidden place beside ``out``, synced and renamed to it at the end, removed after an error."""
-    if out.exists():
-        raise FileExistsError(
-            f"{out}: is there already and is not replaced; name another output or remove it"
-        )
-    aside = out.with_name(f".{out.name}.unfinished")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove(aside)  # of a run that was killed
-    try:
-        yield aside
-        for path in _files(aside):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        os.replace(aside, out)
-    except BaseException:
-        _remove(aside)
-        raise
-    sync_folder(out.parent)
-
-
-def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def main(argv: list[str] | None = None) -> int:

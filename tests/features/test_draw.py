@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.draw import boxes_svg, cjk_font, class_colour, draw_boxes, region_labels
+from features.draw import boxes_svg, cjk_font, class_colour, contact_sheet, draw_boxes, region_labels
 from features.tags import Lexicon
 from tests.features.fake import make_regions
 
@@ -103,3 +103,16 @@ def test_a_chinese_font_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest
         assert cjk_font() == font
     finally:
         cjk_font.cache_clear()
+
+
+def test_a_contact_sheet_holds_every_picture_in_rows() -> None:
+    red, blue = Image.new("RGB", (720, 360), "red"), Image.new("RGB", (36, 72), "blue")
+    sheet = contact_sheet([red, blue, red], ["狗", "", ""], columns=2, side=360)
+
+    assert sheet.size == (15 + 2 * 375, 15 + 2 * (360 + 3 * 18 + 15))
+    assert sheet.getpixel((15 + 180, 15 + 355)) == (255, 0, 0)  # scaled down, at the foot of its cell
+    assert sheet.getpixel((15 + 180, 15 + 170)) == (255, 255, 255)
+    assert sheet.getpixel((15 + 375 + 180, 15 + 355)) == (0, 0, 255)  # small pictures keep their size
+    assert sheet.getpixel((15 + 180, sheet.height - 15 - 54 - 5)) == (255, 0, 0)
+    under = np.asarray(sheet.crop((15, 15 + 360, 15 + 360, 15 + 360 + 54)))
+    assert under.min() < 100  # something is written there

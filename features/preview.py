@@ -133,8 +133,7 @@ class _Painter:
         self._store = store
         self._lexicon: Lexicon | None = None
         try:
-            self._lexicon = Lexicon.load(config.lexicon, store.vocabulary_id)
-            self._lexicon.check(store.vocabulary)
+            self._lexicon = Lexicon.load(config.lexicon, store.vocabulary_id, store.vocabulary)
         except LexiconError as error:
             if config.lexicon != "zh":
                 raise

@@ -118,11 +118,11 @@ def stages(folder: Path, n_links: int, n_regions: int) -> dict[str, Stage]:
     measure(0, *extract, str(SAMPLES), "--out", str(samples))
     repeat_regions(samples, regions, n_regions)
     few = max(1, n_regions // 10)
-    alone = ("benchmarks.captioning_at_scale", "--alone", str(regions), "--pictures", str(n_regions))
+    alone = ("benchmarks.captioning_at_scale", "--alone", str(regions), "--pictures", str(few))
     from_regions = (caption, "--features", str(regions), "--out")
     return {
         "extraction alone": measure(n_links, *extract, str(links), "--out", str(folder / "links.h5")),
-        "captions alone": measure(n_regions, *alone),
+        "captions alone": measure(few, *alone),
         "caption --features": measure(n_regions, *from_regions, str(folder / "all.jsonl")),
         "caption --features, a tenth": measure(
             few, *from_regions, str(folder / "few.jsonl"), "--limit", str(few)

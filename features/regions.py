@@ -29,6 +29,7 @@ __all__ = [
     "KeptRegions",
     "Selection",
     "choose_selection",
+    "keep_all",
     "select_regions",
     "top_classes",
 ]
@@ -209,6 +210,21 @@ def select_regions(probabilities: Tensor, boxes: Tensor, selection: Selection) -
     scores = probabilities[rows, object_ids[rows]]
     scores, order = scores.sort(descending=True, stable=True)  # of raw tags; others are sorted already
     rows = rows[order]
+    return KeptRegions(boxes=boxes[rows], object_ids=object_ids[rows], scores=scores, rows=rows)
+
+
+def keep_all(probabilities: Tensor, boxes: Tensor) -> KeptRegions:
+    """Every box of one picture by its best class: for boxes that were given, not found.
+
+    Args:
+        probabilities: (R, C) class probabilities of the boxes, without the background column.
+        boxes: (R, 4) xyxy; kept as they are.
+
+    Returns:
+        R rows, score-descending, the earlier of equals first.
+    """
+    scores, object_ids = probabilities.float().max(dim=1)
+    scores, rows = scores.sort(descending=True, stable=True)
     return KeptRegions(boxes=boxes[rows], object_ids=object_ids[rows], scores=scores, rows=rows)
 
 

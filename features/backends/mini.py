@@ -37,7 +37,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, roi_align
 from torchvision.ops import boxes as box_ops
 
 from features.backends.base import Backend, Detections, file_sha256
-from features.regions import MINI, Selection, select_regions, top_classes
+from features.regions import MINI, Selection, keep_all, select_regions, top_classes
 
 __all__ = ["VOC_CLASSES", "MiniBackend", "MiniDetector", "SquashPreprocessor", "load_trunk"]
 
@@ -177,8 +177,14 @@ class MiniDetector(nn.Module):
         results, _ = self.heads(levels, proposals, images.image_sizes)
         return list(results)
 
-    def forward(self, batch: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def forward(
+        self, batch: Tensor, proposals: list[Tensor] | None = None
+    ) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Everything that region selection needs.
+
+        Args:
+            batch: (B, 3, H, W) prepared pictures.
+            proposals: A picture, (N, 4) boxes in prepared pixels; by default those of the RPN.
 
         Returns:
             Per picture the class probabilities (N, C) without background and the clipped boxes
@@ -188,7 +194,8 @@ class MiniDetector(nn.Module):
         size = (batch.shape[-2], batch.shape[-1])
         images = ImageList(batch, [size] * len(batch))
         levels = self._pyramid(shared)
-        proposals, _ = self.rpn(images, levels)
+        if proposals is None:
+            proposals, _ = self.rpn(images, levels)
         pooled = self.heads.box_head(self.heads.box_roi_pool(levels, proposals, images.image_sizes))
         logits, deltas = self.heads.box_predictor(pooled)
         boxes = self.heads.box_coder.decode(deltas, proposals)[:, 1:]  # (sum N, C, 4)
@@ -286,8 +293,16 @@ class MiniBackend(Backend):
         boxes: Sequence[np.ndarray] | None = None,
     ) -> list[Detections]:
         """See :class:`Backend`."""
-        probabilities, boxes, appearance = self.model(batch.to(self.device))
-        kept = [select_regions(p, b, self.selection) for p, b in zip(probabilities, boxes, strict=True)]
+        side = batch.shape[-1]
+        scales = [np.array([width, height, width, height], np.float32) / side for height, width in sizes]
+        given = None
+        if boxes is not None:
+            given = [torch.from_numpy(b / s).to(self.device) for b, s in zip(boxes, scales, strict=True)]
+        probabilities, refined, appearance = self.model(batch.to(self.device), given)
+        if given is None:
+            kept = [select_regions(p, b, self.selection) for p, b in zip(probabilities, refined, strict=True)]
+        else:
+            kept = [keep_all(p, b) for p, b in zip(probabilities, given, strict=True)]
         stride = batch.shape[-1] / appearance.shape[-1]
         pooled = roi_align(
             appearance,
@@ -299,16 +314,15 @@ class MiniBackend(Backend):
         ).mean((2, 3))  # (sum R, D)
         whole = appearance.mean((2, 3)).half().cpu().numpy()  # (B, D)
         vectors = pooled.half().cpu().split([len(k.scores) for k in kept])
-        side = batch.shape[-1]
         found = []
-        for regions, classes, features, global_feature, (height, width) in zip(
-            kept, probabilities, vectors, whole, sizes, strict=True
+        for number, (regions, classes, features, global_feature) in enumerate(
+            zip(kept, probabilities, vectors, whole, strict=True)
         ):
-            scale = np.array([width, height, width, height], np.float32) / side
+            in_pixels = regions.boxes.cpu().numpy() * scales[number]
             class_ids, class_scores = top_classes(classes[regions.rows], self.class_topk)
             found.append(
                 Detections(
-                    boxes=regions.boxes.cpu().numpy() * scale,
+                    boxes=in_pixels if boxes is None else boxes[number][regions.rows.cpu().numpy()],
                     object_ids=regions.object_ids.cpu().numpy().astype(np.int32),
                     object_scores=regions.scores.cpu().numpy(),
                     features=features.numpy(),

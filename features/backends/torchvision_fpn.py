@@ -31,7 +31,7 @@ from torchvision.ops import boxes as box_ops
 from torchvision.transforms.functional import pil_to_tensor
 
 from features.backends.base import Backend, Detections, file_sha256
-from features.regions import COCO, Selection, select_regions, top_classes
+from features.regions import COCO, Selection, keep_all, select_regions, top_classes
 from features.weights import REGISTRY, cached, fetch
 
 __all__ = ["COCO_CLASSES", "FpnPreprocessor", "TorchvisionBackend"]
@@ -144,18 +144,23 @@ class TorchvisionBackend(Backend):
         images = ImageList(padded, [(height, width)] * len(batch))
         stages = self.model.backbone.body(padded)
         pyramid = self.model.backbone.fpn(stages)
-        proposals, _ = self.model.rpn(images, pyramid)
-        found = self._look(pyramid, proposals, images.image_sizes)
+        if boxes is None:
+            proposals, _ = self.model.rpn(images, pyramid)
+        else:
+            scales = [np.array([width / w, height / h] * 2, np.float32) for h, w in sizes]
+            proposals = [torch.from_numpy(b * s).to(self.device) for b, s in zip(boxes, scales, strict=True)]
+        found = self._look(pyramid, proposals, images.image_sizes, keep=boxes is not None)
         whole = batch.new_tensor([[0, 0, width, height]], device=self.device)
         rois = [torch.cat([one["boxes"], whole]) for one in found]  # the picture itself comes last
         vectors = self._pool(stages["3"], rois)
         found = self.model.transform.postprocess(found, images.image_sizes, list(sizes))
         results = []
-        for one, vector in zip(found, vectors, strict=True):
+        for number, (one, vector) in enumerate(zip(found, vectors, strict=True)):
+            in_pixels = one["boxes"].cpu().numpy()
             class_ids, class_scores = top_classes(one["classes"], self.class_topk)
             results.append(
                 Detections(
-                    boxes=one["boxes"].cpu().numpy(),
+                    boxes=in_pixels if boxes is None else boxes[number][one["rows"].cpu().numpy()],
                     object_ids=one["labels"].int().cpu().numpy(),
                     object_scores=one["scores"].cpu().numpy(),
                     features=vector[:-1],
@@ -167,15 +172,33 @@ class TorchvisionBackend(Backend):
         return results
 
     def _look(
-        self, pyramid: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]]
+        self, pyramid: dict[str, Tensor], proposals: list[Tensor], sizes: list[tuple[int, int]], *, keep: bool
     ) -> list[dict[str, Tensor]]:
-        """Run torchvision's box head on proposals; a picture's kept rows as :meth:`_choose` gives them."""
+        """Run torchvision's box head on proposals; a picture's kept rows as :meth:`_choose` gives them.
+
+        With ``keep`` all proposals are kept, where they are.
+        """
         heads = self.model.roi_heads
         logits, deltas = heads.box_predictor(heads.box_head(heads.box_roi_pool(pyramid, proposals, sizes)))
         counts = [len(boxes) for boxes in proposals]
         probabilities = logits.softmax(-1).split(counts)  # (N, 91) a picture, background first
+        if keep:
+            return [self._keep(*one) for one in zip(probabilities, proposals, strict=True)]
         boxes = heads.box_coder.decode(deltas, proposals).split(counts)  # (N, 91, 4)
         return [self._choose(*one) for one in zip(probabilities, boxes, sizes, strict=True)]
+
+    def _keep(self, probabilities: Tensor, boxes: Tensor) -> dict[str, Tensor]:
+        """All (R, 4) boxes of a picture, as :meth:`_choose` gives them; ``rows`` (R,) is their new order."""
+        probabilities = probabilities[:, _LABELS]
+        kept = keep_all(probabilities, boxes)
+        classes = probabilities[kept.rows]
+        return {
+            "boxes": kept.boxes,
+            "labels": kept.object_ids,
+            "scores": kept.scores,
+            "classes": classes,
+            "rows": kept.rows,
+        }
 
     def _choose(self, probabilities: Tensor, boxes: Tensor, size: tuple[int, int]) -> dict[str, Tensor]:
         """Torchvision's detections of a picture, then those that are kept.

@@ -115,3 +115,33 @@ def test_other_weights_are_refused_by_name(tmp_path: Path) -> None:
 def test_missing_weights_say_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"python -m features\.train_detector"):
         MiniBackend(tmp_path / "none.safetensors", torch.device("cpu"))
+
+
+def test_the_detectors_own_boxes_given_back_have_the_same_vectors(weights: Path) -> None:
+    backend = MiniBackend(weights, torch.device("cpu"))
+    sizes = [(300, 400), (97, 1031)]
+    own = backend.detect(pictures(2), sizes)
+
+    again = backend.detect(pictures(2), sizes, [found.boxes for found in own])
+
+    for found, wanted in zip(again, own, strict=True):
+        rows = [int(np.flatnonzero((wanted.boxes == box).all(1))[0]) for box in found.boxes]
+        assert sorted(rows) == list(range(len(wanted.boxes)))  # all of them, bit by bit
+        np.testing.assert_allclose(found.features, wanted.features[rows], atol=1e-3, rtol=1e-3)
+        np.testing.assert_array_equal(found.global_feature, wanted.global_feature)
+        assert (np.diff(found.object_scores) <= 0).all()
+        assert found.object_ids.dtype == np.int32
+
+
+def test_given_boxes_are_neither_suppressed_nor_cut_short(weights: Path) -> None:
+    backend = MiniBackend(weights, torch.device("cpu"), class_topk=2)
+    same = np.tile(np.array([[10, 20, 200, 300]], np.float32), (40, 1))
+
+    many, none = backend.detect(pictures(2), [(320, 320)] * 2, [same, np.empty((0, 4), np.float32)])
+
+    np.testing.assert_array_equal(many.boxes, same)
+    assert np.ptp(many.object_scores) == 0
+    assert many.class_ids is not None
+    np.testing.assert_array_equal(many.class_ids[:, 0], many.object_ids)
+    assert none.features.shape == (0, 1280)
+    assert none.boxes.shape == (0, 4)

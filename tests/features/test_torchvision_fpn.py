@@ -258,3 +258,35 @@ def test_a_missing_weights_file_is_answered_with_what_there_is(tmp_path: Path) -
         FileNotFoundError, match="w.pth: no such weights file; .* one of fasterrcnn_resnet50_fpn_v2"
     ):
         TorchvisionBackend(tmp_path / "w.pth", CPU)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_the_detectors_own_boxes_given_back_have_the_same_vectors(
+    version: str, request: pytest.FixtureRequest
+) -> None:
+    _, path = request.getfixturevalue(version)
+    backend = load(path)
+    batch = torch.stack([backend.preprocessor(image) for image in pictures((120, 90))])
+    own = backend.detect(batch, [(90, 120)] * 2)
+
+    again = backend.detect(batch, [(90, 120)] * 2, [found.boxes for found in own])
+
+    for found, wanted in zip(again, own, strict=True):
+        assert len(found.boxes) == len(wanted.boxes) > 5
+        rows = [int(np.flatnonzero((wanted.boxes == box).all(1))[0]) for box in found.boxes]
+        np.testing.assert_array_equal(found.boxes, wanted.boxes[rows])
+        np.testing.assert_allclose(found.features, wanted.features[rows], atol=1e-3, rtol=1e-3)
+        assert (np.diff(found.object_scores) <= 0).all()
+        assert found.object_ids.max() < len(COCO_CLASSES)
+
+
+def test_a_picture_may_be_given_no_boxes(v1: tuple[FasterRCNN, Path]) -> None:
+    backend = load(v1[1])
+    batch = torch.stack([backend.preprocessor(image) for image in pictures((120, 90))])
+    box = np.array([[3, 4, 50, 60]], np.float32)
+
+    none, one = backend.detect(batch, [(90, 120)] * 2, [np.empty((0, 4), np.float32), box])
+
+    assert none.features.shape == (0, 2048)
+    assert none.global_feature is not None
+    np.testing.assert_array_equal(one.boxes, box)

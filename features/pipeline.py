@@ -210,8 +210,14 @@ def _regions(prepared: Prepared, found: Detections, backend: Backend) -> Regions
         geometry=box_geometry(found.boxes, prepared.width, prepared.height),
         object_ids=found.object_ids,
         object_scores=found.object_scores,
+        attribute_ids=found.attribute_ids,
+        attribute_scores=found.attribute_scores,
+        class_ids=found.class_ids,
+        class_scores=found.class_scores,
         global_feature=found.global_feature,
+        num_proposals=found.num_proposals,
         image_sha256=prepared.sha256,
     )
-    check_regions(regions, backend.feature_dim, len(backend.vocabulary))
+    n_attributes = len(backend.attribute_vocabulary)
+    check_regions(regions, backend.feature_dim, len(backend.vocabulary), n_attributes)
     return regions

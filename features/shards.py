@@ -15,19 +15,22 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from features.compression import Compression, chunked
 from features.schema import (
     DTYPE,
     FORMAT,
     ROW_DATASETS,
     VERSION,
+    Layout,
     Regions,
     StoreError,
     StoreMeta,
     canonical_json,
     check_regions,
+    common_layout,
     dataset_types,
 )
-from features.store_file import OpenFiles, StoreFile
+from features.store_file import OpenFiles, StoreFile, meta_of_all
 
 __all__ = ["merge_shards", "write_shard"]
 
@@ -40,11 +43,16 @@ class _Index:
     image_ids: list[str]
     counts: list[int]  # regions a picture
     failed: Mapping[str, str]
-    has_globals: bool
+    layout: Layout
 
 
 def write_shard(
-    path: Path, records: Sequence[Regions], meta: StoreMeta, failed: Mapping[str, str] | None = None
+    path: Path,
+    records: Sequence[Regions],
+    meta: StoreMeta,
+    failed: Mapping[str, str] | None = None,
+    *,
+    compression: Compression | None = None,
 ) -> None:
     """Write one sealed file; it appears under its name complete, or not at all.
 
@@ -53,29 +61,32 @@ def write_shard(
         records: Pictures, in any order; they are written in the order of their ids.
         meta: Of all of them.
         failed: Picture id -> reason, for those that could not be used.
+        compression: Of the feature vectors; None leaves them raw, which reads fastest.
 
     Raises:
-        ValueError: A record that does not fit the schema, or an id that occurs twice.
+        ValueError: A record that does not fit the schema or the others, an id that occurs twice, or a
+            compression that is not installed.
         OSError: The disk; nothing is left under ``path``, nor beside it.
     """
     records = sorted(records, key=lambda regions: regions.image_id)
     for regions in records:
         try:
-            check_regions(regions, meta.feature_dim, len(meta.vocabulary))
+            check_regions(regions, meta.feature_dim, len(meta.vocabulary), len(meta.attribute_vocabulary))
         except ValueError as error:
             raise ValueError(f"{path}: picture {regions.image_id!r}: {error}") from error
-    with_global = [regions.global_feature is not None for regions in records]
-    if any(with_global) and not all(with_global):
-        raise ValueError(f"{path}: some pictures have a global vector and others have none")
+    try:
+        layout = common_layout({regions.layout: repr(regions.image_id) for regions in records})
+    except StoreError as error:
+        raise ValueError(f"{path}: {error}") from error
     index = _Index(
         image_ids=[regions.image_id for regions in records],
         counts=[len(regions.features) for regions in records],
         failed=failed or {},
-        has_globals=any(with_global),
+        layout=layout,
     )
     if len(set(index.image_ids)) != len(records):
         raise ValueError(f"{path}: a picture id occurs twice")
-    _seal(path, meta, index, lambda name: (_block_of(regions, name) for regions in records))
+    _seal(path, meta, index, lambda name: (_block_of(regions, name) for regions in records), compression)
 
 
 def _block_of(regions: Regions, name: str) -> np.ndarray:
@@ -83,13 +94,15 @@ def _block_of(regions: Regions, name: str) -> np.ndarray:
         return np.array([[regions.height, regions.width]], np.int32)
     if name == "image_sha256":
         return np.frombuffer(regions.image_sha256 or bytes(32), np.uint8)[None]
+    if name == "num_proposals":
+        return np.array([regions.num_proposals], np.int32)
     if name == "globals":
-        assert regions.global_feature is not None  # noqa: S101  (has_globals)
+        assert regions.global_feature is not None  # noqa: S101  (it is among the datasets of the file)
         return regions.global_feature[None]
     return np.asarray(getattr(regions, name))
 
 
-def merge_shards(shards: Sequence[Path], out: Path) -> None:
+def merge_shards(shards: Sequence[Path], out: Path, *, compression: Compression | None = None) -> None:
     """Merge sealed files into one, sorted by picture id; streams, so memory stays flat.
 
     A picture that several files hold is taken from the first of them; a failure counts only where
@@ -98,9 +111,12 @@ def merge_shards(shards: Sequence[Path], out: Path) -> None:
     Args:
         shards: Sealed files of one fingerprint; ``out`` itself may be among them.
         out: Replaced only by the complete result.
+        compression: Of the feature vectors of ``out``, whatever the shards have.
 
     Raises:
-        StoreError: A file that cannot be trusted, whose checksums do not hold, or of another fingerprint.
+        StoreError: A file that cannot be trusted, whose checksums do not hold, of another fingerprint, or
+            with other optional datasets than the rest.
+        ValueError: A compression that is not installed.
         OSError: The disk; ``out`` is as it was.
     """
     if not shards:
@@ -108,14 +124,14 @@ def merge_shards(shards: Sequence[Path], out: Path) -> None:
     files = OpenFiles(shards)
     try:
         place, index = _plan_merge(files)
-        meta = files[len(files) - 1].meta
+        meta = meta_of_all(files)
 
         def blocks(name: str) -> Iterator[np.ndarray]:
             for image_id in index.image_ids:
                 number, row = place[image_id]
                 yield files[number].block(name, row)
 
-        _seal(out, meta, index, blocks)
+        _seal(out, meta, index, blocks, compression)
     finally:
         files.close()
 
@@ -126,7 +142,7 @@ def _plan_merge(files: OpenFiles) -> tuple[dict[str, tuple[int, int]], _Index]:
     place: dict[str, tuple[int, int]] = {}
     counts: dict[str, int] = {}
     failed: dict[str, str] = {}
-    with_globals: dict[bool, Path] = {}
+    layouts: dict[Layout, Path] = {}
     for number in range(len(files)):
         file = files[number]
         if file.meta.fingerprint != first.fingerprint:
@@ -137,21 +153,18 @@ def _plan_merge(files: OpenFiles) -> tuple[dict[str, tuple[int, int]], _Index]:
         verify_checksums(file)
         failed.update(file.failed)
         if file.image_ids:
-            with_globals[file.has_globals] = file.path
+            layouts[file.layout] = file.path
         for row, image_id in enumerate(file.image_ids):
             if image_id not in place:
                 place[image_id] = (number, row)
                 counts[image_id] = file.count(row)
-    if len(with_globals) > 1:
-        raise StoreError(
-            f"{with_globals[False]}: has no global vectors, {with_globals[True]} has them; extract again."
-        )
+    layout = common_layout(layouts)
     order = sorted(place)
     return place, _Index(
         image_ids=order,
         counts=[counts[image_id] for image_id in order],
         failed={path: reason for path, reason in failed.items() if path not in place},
-        has_globals=with_globals.keys() == {True},
+        layout=layout,
     )
 
 
@@ -179,11 +192,13 @@ def _rows_a_block(rows: np.ndarray | h5py.Dataset) -> int:
     return max(1, _BLOCK_BYTES // max(1, width))
 
 
-def _seal(path: Path, meta: StoreMeta, index: _Index, blocks: Blocks) -> None:
+def _seal(
+    path: Path, meta: StoreMeta, index: _Index, blocks: Blocks, compression: Compression | None
+) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
         with h5py.File(temporary, "w") as file:
-            _write(file, meta, index, blocks)
+            _write(file, meta, index, blocks, compression)
         descriptor = os.open(temporary, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -205,20 +220,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _write(file: h5py.File, meta: StoreMeta, index: _Index, blocks: Blocks) -> None:
+def _write(
+    file: h5py.File, meta: StoreMeta, index: _Index, blocks: Blocks, compression: Compression | None
+) -> None:
     n_images, n_rows = len(index.image_ids), sum(index.counts)
-    types = dataset_types(meta.feature_dim)
+    types = dataset_types(meta.feature_dim, index.layout)
     _write_strings(file, "image_ids", index.image_ids)
     _write_strings(file, "vocab/objects", meta.vocabulary)
+    if "attribute_ids" in index.layout.optional:
+        _write_strings(file, "vocab/attributes", meta.attribute_vocabulary)
     failed = sorted(index.failed)
     _write_strings(file, "failed/paths", failed)
     _write_strings(file, "failed/reasons", [index.failed[path] for path in failed])
     offsets = np.concatenate([[0], np.cumsum(index.counts, dtype=np.int64)]).astype("<i8")
     for name, (dtype, shape) in types.items():
-        if name == "globals" and not index.has_globals:
-            continue
         length = n_rows if name in ROW_DATASETS else n_images + (name == "offsets")
-        dataset = file.create_dataset(name, (length, *shape), dtype)  # contiguous, so readers can map it
+        storage = chunked(compression, (length, *shape)) if name == "features" else {}
+        dataset = file.create_dataset(name, (length, *shape), dtype, **storage)  # contiguous: can be mapped
         stream = iter([offsets]) if name == "offsets" else blocks(name)
         start, checksum = 0, 0
         for block in _gathered(stream):

@@ -7,6 +7,7 @@ both are offered here too, so that a user of regions files imports this module a
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -14,14 +15,16 @@ from typing import Any
 
 from features.schema import (
     GLOBAL_GEOMETRY,
+    Layout,
     Regions,
     StoreError,
     StoreMeta,
     box_geometry,
     check_regions,
+    common_layout,
 )
 from features.shards import merge_shards, write_shard
-from features.store_file import OpenFiles
+from features.store_file import OpenFiles, meta_of_all
 
 __all__ = [
     "GLOBAL_GEOMETRY",
@@ -46,25 +49,29 @@ class _Opened:
     attributes: dict[str, Any]
     place: dict[str, tuple[int, int]]  # picture id -> file, row
     failed: dict[str, str]
-    has_globals: bool
+    layout: Layout
     aliases: dict[str, str | None] | None = None  # shorter name -> picture id; None where several share it
 
 
 class RegionStore:
     """Regions by picture id, from a regions file or from a folder of sealed shards.
 
-    Only the path travels when it is pickled; each process opens the file for itself, on first use.
+    Only the path and ``expect`` travel when it is pickled; each process opens the file itself, on first use.
     A picture may also be asked for by its bare name, or without suffix, where one picture only has it.
 
     Args:
         path: ``regions.h5``, or the ``regions.h5.parts`` of an extraction that is not finished.
+        expect: What must be true of the detector, by the names of this class (``fingerprint``,
+            ``feature_dim``, ``backend``, ``vocabulary_id``, ``has_globals``, ``layout``), so that nobody
+            reads vectors of another one.
 
     Raises:
-        StoreError: Nothing is there; on first use, that the file cannot be trusted.
+        StoreError: Nothing is there; on first use, that the file cannot be trusted, or is not as expected.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, expect: Mapping[str, Any] | None = None) -> None:
         self.path = Path(path)
+        self.expect = dict(expect or {})
         self._opened: _Opened | None = None
         if not self.path.exists():
             parts = self.path.with_name(self.path.name + ".parts")
@@ -78,7 +85,7 @@ class RegionStore:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_opened": None}
+        return {"path": self.path, "expect": self.expect, "_opened": None}
 
     def __enter__(self) -> RegionStore:
         return self
@@ -97,7 +104,22 @@ class RegionStore:
     def _open(self) -> _Opened:
         if self._opened is None or self._opened.process != os.getpid():  # h5py handles do not survive a fork
             self._opened = _open_files(self.path)
+            self._check_expected()
         return self._opened
+
+    def _check_expected(self) -> None:
+        found = {name: getattr(self, name) for name in self.expect}
+        wrong = [
+            f"{name} {value!r}, not {self.expect[name]!r}"
+            for name, value in found.items()
+            if value != self.expect[name]
+        ]
+        if wrong:
+            self.close()
+            raise StoreError(
+                f"{self.path}: regions of another detector than expected: {'; '.join(wrong)}. "
+                "Extract again with the expected one."
+            )
 
     def __len__(self) -> int:
         return len(self._open().place)
@@ -174,7 +196,17 @@ class RegionStore:
     @property
     def has_globals(self) -> bool:
         """Whether pictures carry a vector of the whole picture."""
-        return self._open().has_globals
+        return "globals" in self.layout.optional
+
+    @property
+    def layout(self) -> Layout:
+        """What of the optional datasets pictures have."""
+        return self._open().layout
+
+    @property
+    def attribute_vocabulary(self) -> tuple[str, ...]:
+        """English attribute names; empty where regions carry no attributes."""
+        return self.meta.attribute_vocabulary
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -197,7 +229,8 @@ def _open_files(path: Path) -> _Opened:
     first = files[0]
     place: dict[str, tuple[int, int]] = {}
     failed: dict[str, str] = {}
-    has_globals, n_regions = False, 0
+    layouts: dict[Layout, Path] = {}
+    n_regions = 0
     for number in range(len(files)):
         file = files[number]
         if file.meta.fingerprint != first.meta.fingerprint:
@@ -206,7 +239,8 @@ def _open_files(path: Path) -> _Opened:
                 f"({file.meta.backend} and {first.meta.backend}); remove the ones you do not want."
             )
         failed.update(file.failed)
-        has_globals = has_globals or file.has_globals
+        if file.image_ids:
+            layouts[file.layout] = file.path
         n_regions += file.attributes["num_regions"]
         for row, image_id in enumerate(file.image_ids):
             place.setdefault(image_id, (number, row))
@@ -215,11 +249,11 @@ def _open_files(path: Path) -> _Opened:
     return _Opened(
         process=os.getpid(),
         files=files,
-        meta=first.meta,
+        meta=meta_of_all(files),
         attributes={**first.attributes, **counts},
         place=place,
         failed=failed,
-        has_globals=has_globals,
+        layout=common_layout(layouts),
     )
 
 

@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from features.compression import missing_filter
 from features.schema import (
     FORMAT,
     IMAGE_DATASETS,
+    OPTIONAL_DATASETS,
+    PAIRS,
     ROW_DATASETS,
     VERSION,
+    Layout,
     Regions,
     StoreError,
     StoreMeta,
     dataset_types,
 )
 
-__all__ = ["OpenFiles", "StoreFile"]
+__all__ = ["OpenFiles", "StoreFile", "meta_of_all"]
 
 _NO_DIGEST = bytes(32)
 AGAIN = "Extract again with `python -m features.extract --overwrite`, or copy the file again."
@@ -94,12 +99,21 @@ class StoreFile:
         for name in ("description", "run"):
             attributes[name] = json.loads(attributes[name])
         self.attributes = attributes
+        present = {name for name in OPTIONAL_DATASETS if name in file}
+        present.update(name for pair in PAIRS if present.intersection(pair) for name in pair)
+        self.layout = Layout(
+            optional=tuple(name for name in OPTIONAL_DATASETS if name in present),
+            class_topk=self._dataset(file, "class_ids").shape[-1] if "class_ids" in present else 0,
+        )
         self.meta = StoreMeta(
             backend=attributes["backend"],
             description=attributes["description"],
             vocabulary=tuple(self._strings(file, "vocab/objects")),
             vocabulary_id=attributes["vocabulary_id"],
             feature_dim=int(attributes["feature_dim"]),
+            attribute_vocabulary=(
+                tuple(self._strings(file, "vocab/attributes")) if "attribute_ids" in present else ()
+            ),
             run=attributes["run"],
         )
         if attributes["fingerprint"] != self.meta.fingerprint:
@@ -109,16 +123,13 @@ class StoreFile:
         self.image_ids = self._strings(file, "image_ids")
         paths, reasons = self._strings(file, "failed/paths"), self._strings(file, "failed/reasons")
         self.failed = dict(zip(paths, reasons, strict=True))
-        self.has_globals = "globals" in file
         n_images = len(self.image_ids)
         n_rows = int(self.attributes["num_regions"])
         whole = np.asarray(np.memmap(self.path, np.uint8, mode="r"))
-        types = dataset_types(self.meta.feature_dim)
-        for name, (dtype, shape) in types.items():
-            if name == "globals" and not self.has_globals:
-                continue
+        for name, (dtype, shape) in dataset_types(self.meta.feature_dim, self.layout).items():
             length = n_rows if name in ROW_DATASETS else n_images + (name == "offsets")
             self.rows[name] = self._rows(file, name, dtype, (length, *shape), whole)
+        self._region_fields = [name for name in ROW_DATASETS if name in self.rows]
         self.offsets = np.array(self.rows.pop("offsets"))  # (M + 1,)
         steps = np.diff(self.offsets)
         if self.offsets[0] != 0 or self.offsets[-1] != n_rows or (steps < 0).any():
@@ -154,6 +165,8 @@ class StoreFile:
             return np.empty(shape, dtype)
         offset = dataset.id.get_offset()  # None where it is chunked (compressed)
         if offset is None:
+            if reason := missing_filter(dataset):
+                raise StoreError(f"{self.path}: {name} cannot be decompressed: {reason}")
             return dataset
         end = offset + dataset.nbytes
         if end > len(whole):
@@ -168,21 +181,19 @@ class StoreFile:
         Args:
             row: Of the picture, in ``image_ids``.
         """
-        start, stop = self.offsets[row : row + 2].tolist()
         rows = self.rows
-        height, width = rows["image_sizes"][row].tolist()
-        digest = rows["image_sha256"][row].tobytes()
+        own = slice(self.offsets.item(row), self.offsets.item(row + 1))
+        sizes, digest = rows["image_sizes"], rows["image_sha256"][row].tobytes()
+        fields = {name: np.array(rows[name][own]) for name in self._region_fields}
+        if "globals" in rows:
+            fields["global_feature"] = np.array(rows["globals"][row])
         return Regions(
             image_id=self.image_ids[row],
-            width=width,
-            height=height,
-            features=rows["features"][start:stop].copy(),
-            boxes=rows["boxes"][start:stop].copy(),
-            geometry=rows["geometry"][start:stop].copy(),
-            object_ids=rows["object_ids"][start:stop].copy(),
-            object_scores=rows["object_scores"][start:stop].copy(),
-            global_feature=rows["globals"][row].copy() if self.has_globals else None,
+            height=int(sizes[row, 0]),
+            width=int(sizes[row, 1]),
+            num_proposals=int(rows["num_proposals"][row]) if "num_proposals" in rows else None,
             image_sha256=digest if digest != _NO_DIGEST else None,
+            **fields,
         )
 
     def block(self, name: str, row: int) -> np.ndarray:
@@ -230,6 +241,13 @@ class OpenFiles:
         """Close what is open; a later look-up opens it again."""
         while self._open:
             self._open.popitem()[1].close()
+
+
+def meta_of_all(files: OpenFiles) -> StoreMeta:
+    """Of files of one extraction: the last one's, with the attribute names of one that has pictures."""
+    metas = [files[number].meta for number in range(len(files))]
+    names = next((meta.attribute_vocabulary for meta in metas if meta.attribute_vocabulary), ())
+    return replace(metas[-1], attribute_vocabulary=names)
 
 
 def _plain(value: Any) -> Any:

@@ -166,6 +166,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     base = distributions(setup["options"]["install_requires"])
     declared = {
         "app": base | distributions(extras["app"]),
+        "features.compression": base | distributions(extras["zstd"]),
         "features.train_detector": base | distributions(extras["train-detector"]),
     }
     of_module = packages_distributions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ META = StoreMeta(
     vocabulary=("red thing", "green thing", "blue thing"),
     vocabulary_id="rgb-3",
     feature_dim=4,
+    attribute_vocabulary=("matt", "shiny"),
 )
 
 
@@ -44,14 +46,27 @@ def make_regions(image_id: str, n_regions: int = 3, feature_dim: int = 4, seed: 
     )
 
 
+def with_options(regions: Regions, class_topk: int = 2) -> Regions:
+    """The same with attributes, more classes and the number of proposals."""
+    n_regions = len(regions.features)
+    random = np.random.default_rng(n_regions)
+    return replace(
+        regions,
+        attribute_ids=random.integers(-1, 2, n_regions, dtype=np.int32),
+        attribute_scores=random.random(n_regions, np.float32),
+        class_ids=random.integers(0, 3, (n_regions, class_topk), dtype=np.int32),
+        class_scores=-np.sort(-random.random((n_regions, class_topk), np.float32)).astype(np.float16),
+        num_proposals=300 + n_regions,
+    )
+
+
 def assert_equal(found: Regions, wanted: Regions) -> None:
     """Equal in every bit, and of the same types."""
-    assert (found.image_id, found.width, found.height) == (wanted.image_id, wanted.width, wanted.height)
-    assert found.image_sha256 == wanted.image_sha256
-    for name in ("features", "boxes", "geometry", "object_ids", "object_scores", "global_feature"):
+    for name in (field.name for field in fields(Regions)):
         ours, theirs = getattr(found, name), getattr(wanted, name)
-        if theirs is None:
-            assert ours is None
+        assert type(ours) is type(theirs), name
+        if not isinstance(theirs, np.ndarray):
+            assert ours == theirs, name
             continue
         assert ours.dtype == theirs.dtype
         np.testing.assert_array_equal(ours, theirs, err_msg=name)

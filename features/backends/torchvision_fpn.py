@@ -32,7 +32,8 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from features.backends.base import Backend, Detections, file_sha256
 from features.regions import COCO, Selection, keep_all, select_regions, top_classes
-from features.weights import REGISTRY, cached, fetch
+from features.state_files import read_state
+from features.weights import weights_file
 
 __all__ = ["COCO_CLASSES", "FpnPreprocessor", "TorchvisionBackend"]
 
@@ -72,7 +73,7 @@ class TorchvisionBackend(Backend):
 
     Raises:
         FileNotFoundError: No such weights file.
-        features.weights.WeightsError: The download failed.
+        features.weights.WeightsError: The download failed, or the name is of another back end's weights.
         ValueError: The file holds no such model.
     """
 
@@ -91,9 +92,9 @@ class TorchvisionBackend(Backend):
         min_size: int = 800,
         max_size: int = 1333,
     ) -> None:
-        path = _weights_file(weights)
+        path = weights_file(self.name, weights)
         self.weights_sha256 = file_sha256(path)
-        state = _read_state(path)
+        state = read_state(path).tensors  # beside it is what torchvision's training scripts save
         self.variant = _variant(path, state)
         model = _build(self.variant, min_size, max_size)
         try:
@@ -230,41 +231,6 @@ class TorchvisionBackend(Backend):
         pooled = roi_align(c5, rois, output_size=7, spatial_scale=1 / 32, sampling_ratio=2, aligned=True)
         vectors = pooled.mean((2, 3)).half().cpu()  # (sum R, 2048)
         return [part.numpy() for part in vectors.split([len(boxes) for boxes in rois])]
-
-
-def _weights_file(weights: Path | None) -> Path:
-    if weights is None:
-        if (found := cached("torchvision")) is None:
-            return fetch(next(iter(REGISTRY)))
-        return fetch(next(name for name, entry in REGISTRY.items() if entry.path == found))
-    if str(weights) in REGISTRY:
-        return fetch(str(weights))
-    if not weights.is_file():
-        raise FileNotFoundError(
-            f"{weights}: no such weights file; name a .pth or .safetensors, or one of {', '.join(REGISTRY)}"
-        )
-    return weights
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """State dict of a file, never unpickling anything but tensors."""
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise many types for a file that is not theirs
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{path}: cannot be read as weights ({reason}); wanted is a .pth or .safetensors"
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("model"), dict):
-        state = state["model"]  # as torchvision's training scripts save it
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path}: holds no state dict; wanted is one of {', '.join(REGISTRY)}")
-    return state
 
 
 def _variant(path: Path, state: dict[str, Tensor]) -> str:

@@ -206,10 +206,14 @@ def test_weights_come_from_the_cache_by_name_and_by_default(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     entry = features.weights.WeightsEntry(
-        backend="torchvision", url=v1[1].parent.as_uri() + "/weights.pth", size_mb=1, box_ap=0.0
+        backend="torchvision",
+        variant="seeded",
+        mirrors=(v1[1].parent.as_uri() + "/weights.pth",),
+        size_mb=1,
+        vocabularies=(),
+        quality="none",
     )
     monkeypatch.setattr(features.weights, "REGISTRY", {"seeded": entry})
-    monkeypatch.setattr("features.backends.torchvision_fpn.REGISTRY", {"seeded": entry})
     backend = TorchvisionBackend(None, CPU, COCO, **SIZES)  # downloads: the registry's only entry
     assert entry.path.read_bytes() == v1[1].read_bytes()
     again = TorchvisionBackend(Path("seeded"), CPU, COCO, **SIZES)
@@ -255,7 +259,8 @@ def test_code_in_a_weights_file_is_never_run(tmp_path: Path, monkeypatch: pytest
 
 def test_a_missing_weights_file_is_answered_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match="w.pth: no such weights file; .* one of fasterrcnn_resnet50_fpn_v2"
+        FileNotFoundError,
+        match="w.pth: no such weights file; .* or one of fasterrcnn_resnet50_fpn_v2",
     ):
         TorchvisionBackend(tmp_path / "w.pth", CPU)
 

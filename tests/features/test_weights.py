@@ -1,115 +1,115 @@
 from __future__ import annotations
 
-import functools
-import hashlib
-import http.server
-import json
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 import features.weights
-from features.weights import REGISTRY, WeightsEntry, WeightsError, best_backend, cached, fetch, pins_file
+from features.vocabularies import CLASS_LISTS
+from features.weights import REGISTRY, WeightsEntry, WeightsError, best_backend, cached, fetch, weights_file
+from tests.features.mirror import Mirror
 
-DATA = b"not really weights, but the same bytes every time"
-DIGEST = hashlib.sha256(DATA).hexdigest()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the name it has)
-        pass
+pytestmark = pytest.mark.usefixtures("empty_caches")
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """Serves ``tmp_path/served`` on the loopback interface; gives its URL."""
-    (tmp_path / "served").mkdir()
-    handler = functools.partial(Quiet, directory=str(tmp_path / "served"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}"
-        http_server.shutdown()
-        thread.join()
+def entry(*mirrors: str, backend: str = "torchvision", lists: tuple[str, ...] = ()) -> WeightsEntry:
+    return WeightsEntry(
+        backend=backend, variant="v", mirrors=mirrors, size_mb=1, vocabularies=lists, quality="none"
+    )
 
 
-@pytest.fixture(autouse=True)
-def empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+def put(name: str) -> Path:
+    """Weights of the registry with their class lists, as if they had been downloaded."""
+    for file in REGISTRY[name].missing:
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.write_bytes(b"")
+    return REGISTRY[name].path
 
 
-def register(monkeypatch: pytest.MonkeyPatch, url: str) -> WeightsEntry:
-    entry = WeightsEntry(backend="torchvision", url=url, size_mb=1, box_ap=0.0)
-    monkeypatch.setitem(REGISTRY, "test", entry)
-    return entry
-
-
-def test_published_weights_carry_their_digest_in_their_names() -> None:
-    assert {name: entry.hash_prefix for name, entry in REGISTRY.items()} == {
+def test_only_torchvisions_weights_carry_their_digest_in_their_names() -> None:
+    assert {name: entry.hash_prefix for name, entry in REGISTRY.items() if entry.hash_prefix} == {
         "fasterrcnn_resnet50_fpn_v2": "dd69338a",
         "fasterrcnn_resnet50_fpn": "258fb6c6",
     }
 
 
-def test_weights_are_downloaded_once_and_pinned(
-    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    name = f"model-{DIGEST[:8]}.pth"
-    (tmp_path / "served" / name).write_bytes(DATA)
-    entry = register(monkeypatch, f"{server}/{name}")
+def test_every_entry_has_a_name_of_its_own_in_the_cache_and_a_whole_url() -> None:
+    assert len({entry.file_name for entry in REGISTRY.values()}) == len(REGISTRY)
+    assert all(url.startswith("https://") for entry in REGISTRY.values() for url in entry.mirrors)
+
+
+def test_a_name_is_fetched_and_found_again(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features.weights, "REGISTRY", {"test": entry(mirror.serve("model.pth", b"data"))})
     assert cached("torchvision") is None
-    path = fetch("test")
-    assert path.read_bytes() == DATA
-    assert path == Path(torch.hub.get_dir()) / "checkpoints" / name
-    assert cached("torchvision") == path
-    assert json.loads(pins_file().read_text(encoding="utf-8")) == {
-        "test": {"sha256": DIGEST, "url": entry.url}
+    assert fetch("test").read_bytes() == b"data"
+    assert cached("torchvision") == "test"
+    assert weights_file("torchvision", None) == weights_file("torchvision", Path("test")) == fetch("test")
+
+
+def test_without_weights_the_best_of_the_back_end_is_downloaded(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = {
+        "other": entry(mirror.serve("other.pth", b"0"), backend="c4"),
+        "best": entry(mirror.serve("best.pth", b"1")),
+        "second": entry(mirror.serve("second.pth", b"2")),
     }
-    (tmp_path / "served" / name).unlink()
-    assert fetch("test") == path
+    monkeypatch.setattr(features.weights, "REGISTRY", registry)
+    assert weights_file("torchvision", None).name == "best.pth"
+    assert mirror.asked == ["/best.pth"]
 
 
-def test_a_download_that_is_not_the_publishers_is_refused(
-    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
+def test_weights_that_are_here_go_before_better_ones_that_are_not() -> None:
+    put("fasterrcnn_resnet50_fpn")
+    assert cached("torchvision") == "fasterrcnn_resnet50_fpn"
+
+
+def test_weights_are_not_here_until_their_class_lists_are() -> None:
+    path = REGISTRY["vinvl_vg_x152c4"].path
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert cached("c4") is None
+    assert [file.file_name for file in REGISTRY["vinvl_vg_x152c4"].missing] == [
+        "VG-SGG-dicts-vgoi6-clipped.json"
+    ]
+    assert put("vinvl_vg_x152c4") == path
+    assert cached("c4") == "vinvl_vg_x152c4"
+
+
+def test_offline_the_weights_and_their_class_list_are_named_with_their_places(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "served" / "model-00000000.pth").write_bytes(DATA)
-    entry = register(monkeypatch, f"{server}/model-00000000.pth")
-    with pytest.raises(WeightsError, match="test: .* could not be downloaded .invalid hash value"):
-        fetch("test")
-    assert not entry.path.exists()
-
-
-def test_weights_that_changed_since_their_first_use_are_refused(
-    tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "served" / "model.pth").write_bytes(DATA)
-    entry = register(monkeypatch, f"{server}/model.pth")
-    fetch("test")
-    entry.path.write_bytes(b"something else")
-    with pytest.raises(
-        WeightsError, match=f"is not the {DIGEST[:12]}… of its first use. Delete it to fetch it again"
-    ):
-        fetch("test")
-
-
-def test_without_a_connection_the_message_says_what_to_get_and_where_to_put_it(
-    server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = register(monkeypatch, f"{server}/absent-12345678.pth")
+    down = entry("http://127.0.0.1:9/a.pth", "http://127.0.0.1:9/b.pth", backend="c4", lists=("vinvl-1594",))
+    monkeypatch.setattr(features.weights, "REGISTRY", {"test": down})
     with pytest.raises(WeightsError) as caught:
         fetch("test")
-    assert entry.url in str(caught.value)
-    assert f"put it at {entry.path}, or name a file with --weights" in str(caught.value)
+    message = str(caught.value)
+    assert all(f"{url}: <urlopen error" in message for url in down.mirrors)
+    assert f"Fetch it (1 MB) from there on a machine with a connection and put it at {down.path}" in message
+    listed = CLASS_LISTS["vinvl-1594"]
+    assert message.endswith(f"; its class list {listed.mirrors[0]} goes to {listed.path}.")
+
+
+def test_a_file_goes_before_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    path.write_bytes(b"")
+    assert weights_file("c4", path) == path
+
+
+def test_a_missing_file_is_answered_with_the_back_ends_names() -> None:
+    with pytest.raises(FileNotFoundError, match="own.pth: no such weights file; .* of vinvl_vg_x152c4, fr"):
+        weights_file("c4", Path("own.pth"))
+
+
+def test_a_name_of_another_back_end_is_answered_with_that_back_end() -> None:
+    with pytest.raises(
+        WeightsError, match="fasterrcnn_resnet50_fpn are weights of the back end torchvision, not of c4"
+    ):
+        weights_file("c4", Path("fasterrcnn_resnet50_fpn"))
 
 
 def test_unknown_weights_are_answered_with_those_that_exist() -> None:
-    with pytest.raises(
-        WeightsError, match="unknown weights 'v3'; choose from fasterrcnn_resnet50_fpn, fasterrcnn_"
-    ):
+    with pytest.raises(WeightsError, match="unknown weights 'v3'; choose from faster_rcnn_R_101_C4_3x, "):
         fetch("v3")
 
 
@@ -122,7 +122,7 @@ def test_auto_takes_the_best_back_end_whose_weights_are_here(
         best_backend()
     bundled.write_bytes(b"")
     assert best_backend() == "mini"
-    entry = features.weights.REGISTRY["fasterrcnn_resnet50_fpn"]
-    entry.path.parent.mkdir(parents=True)
-    entry.path.write_bytes(b"")
+    put("fasterrcnn_resnet50_fpn")
     assert best_backend() == "torchvision"
+    put("faster_rcnn_R_50_C4_3x")
+    assert best_backend() == "c4"

@@ -1,6 +1,7 @@
 # make demo   the whole loop on the sample pictures
 # make test   everything that has to pass before a change is accepted
-# Both prepare .venv by themselves. Nothing is written outside this folder (except Debian packages for the tests,
+# make torture   extractions killed at 200 moments, refused by the disk at every step, on disks of every size
+# All prepare .venv by themselves. Nothing is written outside this folder (except Debian packages for the tests,
 # where root or sudo is there).
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -18,7 +19,7 @@ TORCH := torch==2.14.1
 TORCHVISION := torchvision==0.29.1
 EXTRAS := app dev train-detector
 
-.PHONY: demo test install system lint types unit e2e lock clean
+.PHONY: demo test install system lint types unit e2e torture lock clean
 
 install: $(INSTALLED)
 
@@ -68,6 +69,9 @@ unit: $(INSTALLED)
 
 e2e: $(INSTALLED)
 	$(PY) -m pytest tests/e2e
+
+torture: $(INSTALLED)
+	$(PY) -m tests.torture --out benchmarks/results/torture.json
 
 # Renews requirements.lock, for every Python and system; releases that it holds stay unless setup.cfg asks for newer ones.
 lock: $(INSTALLED)

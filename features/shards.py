@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from features.compression import Compression, chunked
+from features.disk import DiskFile
 from features.schema import (
     DTYPE,
     FORMAT,
@@ -197,13 +198,16 @@ def _seal(
 ) -> None:
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with h5py.File(temporary, "w") as file:
-            _write(file, meta, index, blocks, compression)
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with DiskFile(temporary) as disk:
+
+            def checked(name: str) -> Iterator[np.ndarray]:
+                for block in blocks(name):
+                    disk.check()  # a full disk ends the work now, not after the last picture
+                    yield block
+
+            with h5py.File(disk, "w") as file:
+                _write(file, meta, index, checked, compression)
+            disk.sync()
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""kill -9 at random moments of an extraction with two decode workers, then the same command again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from tests.torture.runs import count_pictures, ended, fork, make_pictures, run_again, undisturbed
+
+N_PICTURES = 7
+SHARD_SIZE = 2
+WORKERS = 2
+MOST_REDONE = 2 * SHARD_SIZE  # one shard is being written while the next is being filled
+
+
+@dataclass(kw_only=True)
+class KillReport:
+    """What became of the killed runs.
+
+    Attributes:
+        points: Runs that were killed.
+        equal: Of those, how many ended, run again, with the file of the undisturbed run.
+        redone: Pictures that were detected twice -> number of points.
+        seconds_undisturbed: Life of a run that nobody kills.
+        problems: One line a point that did not end well.
+    """
+
+    points: int = 0
+    equal: int = 0
+    redone: dict[int, int] = field(default_factory=dict)
+    seconds_undisturbed: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+def kill_often(folder: Path, n_points: int, seed: int = 0) -> KillReport:
+    """Kill so many runs of one extraction, each in a folder of its own below ``folder``."""
+    make_pictures(folder / "images", N_PICTURES)
+    argv = ["--images", str(folder / "images"), "--backend", "mini", "--workers", str(WORKERS)]
+    argv += ["--batch-size", "2", "--shard-size", str(SHARD_SIZE), "--out"]
+    said = folder / "said.txt"
+    started = time.perf_counter()
+    wanted = undisturbed(argv, folder / "undisturbed.h5", said)
+    report = KillReport(seconds_undisturbed=time.perf_counter() - started)
+    draws = random.Random(seed)
+    while report.points < n_points:
+        place = folder / str(report.points)
+        place.mkdir(exist_ok=True)
+        out, count = place / "regions.h5", partial(count_pictures, "mini", folder / f"{report.points}.log")
+        child = fork([*argv, str(out)], said, count)
+        delay = draws.uniform(0, report.seconds_undisturbed)
+        time.sleep(delay)
+        everybody = bool(draws.getrandbits(1))  # else the command alone, and its workers find out
+        (os.killpg if everybody else os.kill)(child, signal.SIGKILL)
+        if ended(child) != -signal.SIGKILL:
+            continue  # it was quicker; the next one goes on from its file
+        report.points += 1
+        problem = run_again(argv, out, said, wanted, count)
+        redone = count.args[1].stat().st_size - N_PICTURES
+        report.redone[redone] = report.redone.get(redone, 0) + 1
+        if not problem and redone > MOST_REDONE:
+            problem = f"{redone} pictures were detected again"
+        if problem:
+            report.problems.append(f"killed {'all' if everybody else 'alone'} after {delay:.3f} s: {problem}")
+        else:
+            report.equal += 1
+    return report

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from features.backends.mini import VOC_CLASSES
 from features.backends.torchvision_fpn import COCO_CLASSES
 from features.schema import Regions
 from features.tags import Lexicon, LexiconError, Tag, tags_of
+from features.vocabularies import CLASS_LISTS, load_vocabulary
 from tests.features.fake import make_regions
 
 HEAD = "# Test lexicon, version 3\nvocab\tid\ten\tzh\tcanonical_id\tdrop\n"
@@ -215,6 +217,15 @@ def test_a_glossary_is_read_in_the_order_of_the_classes() -> None:
 def test_a_glossary_names_nothing_without_the_classes() -> None:
     with pytest.raises(LexiconError, match="knows the words of vg-1600 but not their order; give the class"):
         Lexicon.load("zh", "vg-1600")
+
+
+@pytest.mark.parametrize("vocabulary_id", ["vg-1600", "vg-400-attributes", "vinvl-1594"])
+def test_every_class_of_a_published_list_has_a_word(vocabulary_id: str) -> None:
+    if not CLASS_LISTS[vocabulary_id].path.is_file():
+        pytest.skip("the published list is not on this machine")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Lexicon.load("zh", vocabulary_id, load_vocabulary(vocabulary_id))
 
 
 def test_attributes_have_the_form_that_stands_before_a_noun() -> None:

@@ -129,6 +129,12 @@ class Backend(ABC):
         """
 
 
+def _load_c4(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
+    from features.backends.c4.backend import C4Backend
+
+    return C4Backend(weights, device, options)
+
+
 def _load_mini(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
     from features.backends.mini import VOC_CLASSES, MiniBackend
 
@@ -165,6 +171,7 @@ def _plain_selection(name: str, options: DetectorOptions, default: Selection, n_
 
 
 BACKENDS: dict[str, Callable[[Path | None, torch.device, DetectorOptions], Backend]] = {
+    "c4": _load_c4,
     "torchvision": _load_torchvision,
     "mini": _load_mini,
 }

@@ -333,7 +333,7 @@ def test_a_missing_folder_is_one_clear_message(tmp_path: Path, capsys: pytest.Ca
         ([], "--images"),
         (
             ["--images", "x", "--backend", "yolo"],
-            "unknown back end 'yolo'; choose from auto, mini, torchvision",
+            "unknown back end 'yolo'; choose from auto, c4, mini, torchvision",
         ),
         (["--images", "x", "--weights", "w.pth"], "weights belong to one back end: name it with --backend"),
         (["--images", "x", "--batch_size", "0"], "batch_size must be 1 or more, got 0"),

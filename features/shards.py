@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from features.compression import Compression, chunked
-from features.disk import DiskFile
+from features.disk_file import DiskFile
 from features.schema import (
     DTYPE,
     FORMAT,

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from features.disk import DiskFile
+from features.disk_file import DiskFile
 
 ROWS = np.arange(60_000, dtype=np.float16).reshape(200, 300)
 

@@ -14,12 +14,13 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 DEMO := build/demo
+DETECTRON2 := build/detectron2
 # The pair the lock holds: releases of torch and torchvision that were made for each other.
 TORCH := torch==2.14.1
 TORCHVISION := torchvision==0.29.1
 EXTRAS := app dev train-detector
 
-.PHONY: demo test install system lint types unit e2e torture lock clean
+.PHONY: demo test install detectron2 system lint types unit e2e torture lock clean
 
 install: $(INSTALLED)
 
@@ -51,7 +52,18 @@ demo: $(INSTALLED)
 	@if [ "$${CI:-}" = true ] || [ ! -t 1 ]; then echo "To browse pictures, regions and captions: $(PY) -m app"; \
 	else exec $(PY) -m app; fi
 
-test: $(INSTALLED) system lint types unit e2e
+test: $(INSTALLED) detectron2 system lint types unit e2e
+
+# The package that tests compare the c4 back end with, beside the environment: nothing but tests/detectron2 sees it.
+detectron2: $(DETECTRON2)/installed
+
+$(DETECTRON2)/installed: tests/detectron2/wheel.lock tests/detectron2/requirements.lock | $(INSTALLED)
+	@rm -rf $(DETECTRON2)
+	$(PY) -m pip install --quiet --no-deps --require-hashes --target $(DETECTRON2) --only-binary=:all: \
+	    --implementation cp --python-version 3.10 -r tests/detectron2/wheel.lock
+	$(PY) -m pip install --quiet --no-deps --require-hashes --target $(DETECTRON2) --no-build-isolation \
+	    -r tests/detectron2/requirements.lock
+	@touch $@
 
 # Chromium, a Chinese font and a Java runtime, where they can be installed.
 system:
@@ -64,8 +76,8 @@ lint: $(INSTALLED)
 types: $(INSTALLED)
 	$(PY) -m mypy
 
-unit: $(INSTALLED)
-	$(PY) -m pytest tests --ignore tests/e2e
+unit: $(INSTALLED) detectron2
+	TUSHUO_DETECTRON2=$(DETECTRON2) $(PY) -m pytest tests --ignore tests/e2e
 
 e2e: $(INSTALLED)
 	$(PY) -m pytest tests/e2e

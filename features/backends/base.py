@@ -170,9 +170,16 @@ def _plain_selection(name: str, options: DetectorOptions, default: Selection, n_
     return selection
 
 
+def _load_detectron2(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
+    from features.backends.detectron2 import Detectron2Backend
+
+    return Detectron2Backend(weights, device, options)
+
+
 BACKENDS: dict[str, Callable[[Path | None, torch.device, DetectorOptions], Backend]] = {
     "c4": _load_c4,
     "torchvision": _load_torchvision,
+    "detectron2": _load_detectron2,
     "mini": _load_mini,
 }
 """Loaders by name, best first; ``auto`` takes the first whose weights are on this machine."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -209,16 +210,46 @@ def check_mini_weights() -> list[Check]:
     ]
 
 
-def check_torchvision_weights() -> list[Check]:
-    """The COCO detector's weights in torch's own cache; only ``--backend torchvision`` reads them."""
-    import torch
+def check_detector_weights() -> list[Check]:
+    """Weights that are downloaded on demand, into torch's own cache."""
+    return [_check_weights("c4"), _check_weights("torchvision")]
 
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    found = sorted(path.name for path in folder.glob("fasterrcnn_resnet50_fpn_*.pth"))
-    if found:
-        return [Check(name="torchvision weights", status="ok", found=", ".join(found))]
-    cure = "python -m features.extract --backend torchvision downloads them, or takes --weights FILE"
-    return [Check(name="torchvision weights", status="missing", found=f"none in {folder}", cure=cure)]
+
+def _check_weights(backend: str) -> Check:
+    from features.weights import REGISTRY
+
+    entries = {name: entry for name, entry in REGISTRY.items() if entry.backend == backend}
+    whole = [name for name, entry in entries.items() if not entry.missing]
+    if whole:
+        return Check(name=f"{backend} weights", status="ok", found=", ".join(whole))
+    begun = next((name for name, entry in entries.items() if entry.path.is_file()), None)
+    best = begun or next(iter(entries))
+    absent = ", ".join(file.file_name for file in entries[best].missing)
+    size, quality = entries[best].size_mb, entries[best].quality
+    cure = (
+        f"python -m features.extract --backend {backend} --weights {best} downloads what is missing "
+        f"(weights: {size:g} MB, {quality}); or --weights FILE, {' or '.join(entries)}"
+    )
+    return Check(
+        name=f"{backend} weights",
+        status="missing",
+        found=f"{begun} without {absent}" if begun else f"none in {entries[best].path.parent}",
+        cure=cure,
+    )
+
+
+def check_detectron2() -> list[Check]:
+    """The package detectron2; only ``--backend detectron2`` runs it."""
+    spec = importlib.util.find_spec("detectron2")
+    if spec is not None:
+        return [Check(name="detectron2", status="ok", found=str(spec.origin))]
+    clone = "https://github.com/facebookresearch/detectron2"
+    cure = (
+        f"only --backend detectron2 needs it: pip install 'tushuo[detectron2]' and put a clone of {clone} on "
+        f"PYTHONPATH (nothing is compiled), or pip install --no-build-isolation git+{clone} (compiles it), "
+        "or in a conda environment conda install conda-forge::detectron2"
+    )
+    return [Check(name="detectron2", status="missing", found="not installed", cure=cure)]
 
 
 def check_font() -> list[Check]:
@@ -287,7 +318,8 @@ CHECKS: tuple[Callable[[], list[Check]], ...] = (
     check_torchvision_operators,
     check_accelerator,
     check_mini_weights,
-    check_torchvision_weights,
+    check_detector_weights,
+    check_detectron2,
     check_font,
     check_java,
     check_disk,

@@ -101,8 +101,10 @@ class PublishedFile:
                     raise OSError("it answers with a web page")
                 length = answer.headers["Content-Length"]
                 total = int(length) if length else int(self.size_mb * 1e6)
-                said = {"description": self.file_name, "console": Console(stderr=True), "transient": True}
-                with wrap_file(answer, total, **said) as counted:
+                console = Console(stderr=True)
+                with wrap_file(
+                    answer, total, description=self.file_name, console=console, transient=True
+                ) as counted:
                     while chunk := counted.read(_CHUNK_BYTES):
                         digest.update(chunk)
                         file.write(chunk)

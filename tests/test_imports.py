@@ -33,7 +33,7 @@ ARROWS = {
 MORE_ARROWS = {
     "captioning.captioner": ("features.extract", "features.images"),
     "captioning.sources": ("features.images",),
-    "captioning.doctor": ("features.draw",),
+    "captioning.doctor": ("features.draw", "features.weights"),
 }
 """Single files that may import more."""
 ONLY_WHEN_CALLED = {("captioning", "features.extract"), ("eval", "features"), ("app", "captioning")}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import torch
 
 import captioning.doctor as doctor
 from captioning.doctor import Check, main, table
+from features.weights import REGISTRY
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -168,14 +170,56 @@ def test_present_mini_weights_come_with_their_terms(monkeypatch: pytest.MonkeyPa
     assert found(check) == f"ok: {tmp_path}, 2 MB (non-commercial use only) -> "
 
 
-def test_downloaded_detector_weights_are_found_in_torchs_cache(
+def download(name: str, *, lists: bool = True) -> None:
+    """Weights of the registry, as if they had been downloaded."""
+    entry = REGISTRY[name]
+    entry.path.parent.mkdir(parents=True, exist_ok=True)
+    for file in entry.missing if lists else [entry]:
+        file.path.touch()
+
+
+def test_detector_weights_are_found_in_torchs_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    c4, torchvision = doctor.check_detector_weights()
+    assert (c4.status, torchvision.status) == ("missing", "missing")
+    assert c4.found == f"none in {tmp_path / 'checkpoints'}"
+    assert "--backend c4 --weights vinvl_vg_x152c4 downloads what is missing (weights: 593 MB, " in c4.cure
+    assert "or --weights FILE, vinvl_vg_x152c4 or frcnn-vg-finetuned or " in c4.cure
+    assert "--weights fasterrcnn_resnet50_fpn_v2 downloads what is missing (weights: 167" in torchvision.cure
+    download("faster_rcnn_R_50_C4_3x")
+    download("fasterrcnn_resnet50_fpn")
+    assert [found(check) for check in doctor.check_detector_weights()] == [
+        "ok: faster_rcnn_R_50_C4_3x -> ",
+        "ok: fasterrcnn_resnet50_fpn -> ",
+    ]
+
+
+def test_weights_without_their_class_list_are_missing_just_that(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert doctor.check_torchvision_weights()[0].status == "missing"
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "fasterrcnn_resnet50_fpn_v2_coco-x.pth").touch()
-    assert doctor.check_torchvision_weights()[0].found == "fasterrcnn_resnet50_fpn_v2_coco-x.pth"
+    download("frcnn-vg-finetuned", lists=False)
+    c4, _ = doctor.check_detector_weights()
+    assert c4.found == "frcnn-vg-finetuned without objects_vocab.txt, attributes_vocab.txt"
+    assert "--weights frcnn-vg-finetuned downloads what is missing" in c4.cure
+    download("frcnn-vg-finetuned")
+    assert found(doctor.check_detector_weights()[0]) == "ok: frcnn-vg-finetuned -> "
+
+
+def test_without_detectron2_its_ways_of_installation_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (check,) = doctor.check_detectron2()
+    assert check.status == "missing"
+    assert "clone of https://github.com/facebookresearch/detectron2 on PYTHONPATH" in check.cure
+    assert "pip install --no-build-isolation git+https" in check.cure
+    assert "conda install conda-forge::detectron2" in check.cure
+
+
+def test_detectron2_is_named_by_where_it_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "detectron2").mkdir()
+    (tmp_path / "detectron2" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert found(doctor.check_detectron2()[0]) == f"ok: {tmp_path / 'detectron2' / '__init__.py'} -> "
 
 
 def test_without_a_chinese_font_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 
 from features.state_files import read_state
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "rows": np.arange(6, dtype=np.float32).reshape(2, 3),
     "columns": np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3)),
-    "half": np.float16([1.5, -2.0]),
+    "half": np.array([1.5, -2.0], np.float16),
     "big endian": np.array([1, 2, 3], ">i4"),
     "flags": np.array([True, False]),
     "one": np.array(7, np.int64),

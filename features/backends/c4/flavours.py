@@ -236,7 +236,7 @@ def _shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
     """Native names and shapes before batch norms are folded into the biases of the convolutions."""
     with torch.device("meta"):
         network = C4Network(variant)
-    shapes = {"rpn.anchors": (variant.cell_anchors, 4)}
+    shapes: dict[str, tuple[int, ...]] = {"rpn.anchors": (variant.cell_anchors, 4)}
     for name, tensor in network.state_dict().items():
         folded = re.fullmatch(r"(.+\.)(?:conv(\d)|downsample)\.bias", name)
         if folded is None:

@@ -1,83 +1,75 @@
-"""One extraction from a list of pictures to a finished regions file: resumed, interruptible, reported."""
+"""One extraction from a list of pictures to a finished regions file: resumed, interruptible, reported.
+
+decode processes -> batches (a thread, a few ahead) -> detector -> sealed files (a thread, one ahead) -> merge
+"""
 
 from __future__ import annotations
 
-import resource
-import signal
-import sys
 import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from features.backends.base import Backend
-from features.output import Output, ShardWriter, locked
-from features.pipeline import Failure, ModelClock, decode_pictures, detect_regions
+from features.compression import Compression
+from features.decoding import Failure, decode_pictures
+from features.given_boxes import GivenBoxes
+from features.locks import OutputError, Shard, door, locked
+from features.output import Output, ShardWriter
+from features.pipeline import Batch, Detector, ahead, form_batches
 from features.progress import ExtractionProgress, say
+from features.report import Report
+from features.room import SAMPLE, DiskNeed
 from features.schema import Regions, StoreMeta
+from features.stop import StopRequest
 
-__all__ = ["Extraction", "Report", "StopRequest", "peak_memory"]
+__all__ = ["Counter", "Extraction", "TooManyFailures", "WorkerLost"]
 
-OK, SOME_FAILED = 0, 3
+_BATCHES_AHEAD = 2
+"""Formed while the detector works; more would only hold memory."""
 
 
 class WorkerLost(RuntimeError):
-    """A decode process was killed."""
+    """A process of the extraction was killed."""
 
 
-class StopRequest:
-    """Notes SIGINT and SIGTERM instead of dying of them; a second one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        for other in self._before:
-            signal.signal(other, signal.SIG_DFL)
+class TooManyFailures(ValueError):
+    """More pictures could not be used than the user allows."""
 
 
-@dataclass
-class Report:
-    """How an extraction went.
+class Counter(Protocol):
+    """Where an extraction tells of each picture."""
+
+    def count(self, *, failed: bool) -> None:
+        """One more is through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Pictures in a row, of which batches are formed.
 
     Attributes:
-        ok: Pictures of the folder whose regions are in the file.
-        failed: Pictures of the folder that could not be used -> reason.
-        extracted: Pictures this run worked on.
-        seconds: This run took, from the first picture to the finished file.
-        model_seconds: Of those, inside the detector.
-        signal: SIGINT or SIGTERM, where one ended the run early.
+        number: Counted from 0.
+        image_ids: All of them, so that a run that goes on forms the batches of one that never stopped.
+        missing: Those that have no result yet.
     """
 
-    ok: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    extracted: int = 0
-    seconds: float = 0.0
-    model_seconds: float = 0.0
-    signal: int | None = None
+    number: int
+    image_ids: list[str]
+    missing: frozenset[str]
 
-    @property
-    def exit_code(self) -> int:
-        """Of the command."""
-        if self.signal is not None:
-            return 128 + self.signal
-        return SOME_FAILED if self.failed else OK
+
+@dataclass(kw_only=True)
+class _Results:
+    records: list[Regions] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        self.records.clear()
+        self.failed.clear()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +78,22 @@ class Extraction:
 
     Attributes:
         root: Folder of the pictures.
-        image_ids: All pictures, sorted; those that are already done are passed over.
+        image_ids: All pictures, of every shard, sorted; those that are already done are passed over.
         unusable: Pictures of the folder whose names alone make them fail -> reason.
         backend: The detector.
         meta: What the file will say about it.
         out: The regions file.
         batch_size: Pictures a batch, at most.
         workers: Decode processes.
-        shard_size: Pictures a shard.
+        shard_size: Pictures a window, and so a sealed file.
+        shard: Which of the windows are done here.
+        boxes: To describe, instead of those that the detector finds.
+        compression: Of the feature vectors of the regions file.
         overwrite: Start over.
         retry_failed: Try pictures again that are recorded as failed.
+        max_errors: Pictures of this run that may fail; None allows all.
+        wait: For another extraction of the same output, instead of refusing.
+        progress: Makes the counter of so many pictures.
     """
 
     root: Path
@@ -107,104 +105,206 @@ class Extraction:
     batch_size: int
     workers: int
     shard_size: int
-    overwrite: bool
-    retry_failed: bool
+    shard: Shard = field(default_factory=Shard)
+    boxes: GivenBoxes | None = None
+    compression: Compression | None = None
+    overwrite: bool = False
+    retry_failed: bool = False
+    max_errors: int | None = None
+    wait: bool = False
+    progress: Callable[[int], AbstractContextManager[Counter]] = ExtractionProgress
 
     def run(self) -> Report:
         """Extract what is missing and merge it into the file.
 
         Raises:
-            features.output.OutputError: Another writer, or an output that was extracted differently.
-            features.schema.StoreError: A shard that changed on disk.
+            features.locks.OutputError: Another writer, an output that was extracted differently, or too
+                small a disk.
+            features.schema.StoreError: A sealed file that changed on disk.
+            TooManyFailures: What was done is sealed.
             WorkerLost: A decode process was killed; what was done is sealed.
             OSError: The disk; what was sealed before stays.
         """
         self.out.parent.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        with locked(self.out), StopRequest() as stop:
-            output = Output.open(self.out, self.meta, overwrite=self.overwrite)
+        with locked(self.out, self.shard, wait=self.wait, say=say), StopRequest() as stop:
+            output = self.look()
             for note in output.notes:
                 say(note)
-            chunks = self._missing(output)
-            n_missing = sum(map(len, chunks))
-            present = len(output.done.intersection(self.image_ids))
-            if present:
-                say(f"{present} of {len(self.image_ids)} pictures are already extracted")
-            report = Report(extracted=n_missing)
-            self._extract(chunks, output, report, stop)
+            report = _Run(self, output, stop).extract()
             if report.signal is None:
-                output.finish()
-            wanted = [*self.image_ids, *self.unusable]
-            report.ok = len(output.done.intersection(wanted))
-            report.failed = {name: output.failed[name] for name in wanted if name in output.failed}
-            report.seconds = time.perf_counter() - started
+                began = time.perf_counter()
+                report.complete = output.finish(
+                    [*self.image_ids, *self.unusable], compression=self.compression
+                )
+                report.writing_seconds += time.perf_counter() - began
+        wanted = [*self.image_ids, *self.unusable]
+        report.ok = len(output.done.intersection(wanted))
+        report.failed = {name: output.failed[name] for name in wanted if name in output.failed}
+        report.seconds = time.perf_counter() - started
         return report
 
-    def _missing(self, output: Output) -> list[list[str]]:
-        """Pictures to do, by shard.
+    def look(self, *, repair: bool = True) -> Output:
+        """What is there already; see :meth:`Output.open`."""
+        with door(self.out):
+            return Output.open(self.out, self.meta, overwrite=self.overwrite, shard=self.shard, repair=repair)
 
-        Shards are cut from the whole list, so that a run that goes on after a crash forms the same
-        batches, and so the same numbers, as one that never stopped.
-        """
+    def windows(self, output: Output) -> list[Window]:
+        """The windows of all shards that are not done."""
         past = output.done if self.retry_failed else output.done | output.failed.keys()
-        ids, size = self.image_ids, self.shard_size
-        cut = [ids[start : start + size] for start in range(0, len(ids), size)]
-        return [missing for chunk in cut if (missing := [name for name in chunk if name not in past])]
+        merged = output.merged & past
+        ids, size = [name for name in self.image_ids if name not in merged], self.shard_size
+        windows = (
+            Window(number=number, image_ids=cut, missing=frozenset(cut) - past)
+            for number, start in enumerate(range(0, len(ids), size))
+            if (cut := ids[start : start + size])
+        )
+        return [window for window in windows if window.missing]
 
-    def _extract(self, chunks: list[list[str]], output: Output, report: Report, stop: StopRequest) -> None:
-        todo = [name for chunk in chunks for name in chunk]
-        stream = decode_pictures(self.root, todo, self.backend.preprocessor, min(self.workers, len(todo)))
-        clock = ModelClock()
-        writer = ShardWriter(output)
+
+class _Run:
+    """The work of one shard between looking at an output and finishing it."""
+
+    def __init__(self, extraction: Extraction, output: Output, stop: StopRequest) -> None:
+        self._todo = extraction
+        self._output = output
+        self._stop = stop
+        self._report = Report()
+        self._detector = Detector(extraction.backend)
+        self._errors = 0
+        windows = extraction.windows(output)
+        self._n_missing = sum(len(window.missing) for window in windows)
+        self._windows = [window for window in windows if extraction.shard.owns(window.number)]
+        self._room_is_known = False
+
+    def extract(self) -> Report:
+        """Do every window; what is done when something goes wrong is sealed."""
+        report, todo = self._report, self._todo
+        report.extracted = sum(len(window.missing) for window in self._windows)
+        if present := len(self._output.done.intersection(todo.image_ids)):
+            say(f"{present} of {len(todo.image_ids)} pictures are already extracted")
+        writer = ShardWriter(self._output)
         try:
-            writer.write([], {name: why for name, why in self.unusable.items() if name not in output.failed})
-            output.failed.update(self.unusable)
-            with ExtractionProgress(len(todo)) as progress:
-                for chunk in chunks:
-                    records: list[Regions] = []
-                    failed: dict[str, str] = {}
-                    try:
-                        results = detect_regions(
-                            islice(stream, len(chunk)), self.backend, self.batch_size, clock
-                        )
-                        for result in results:
-                            if isinstance(result, Failure):
-                                failed[result.image_id] = result.reason
-                            else:
-                                records.append(result)
-                            progress.count(failed=isinstance(result, Failure))
-                            if stop.signal is not None:
-                                break
-                    finally:  # whatever ended the loop, what is done is sealed
-                        writer.write(records, failed)
-                        output.done.update(regions.image_id for regions in records)
-                        output.failed.update(failed)
-                        for regions in records:
-                            output.failed.pop(regions.image_id, None)
-                    if stop.signal is not None:
+            self._record_unusable(writer)
+            with todo.progress(report.extracted) as progress, closing(self._batches()) as batches:
+                items = _timed(batches, report)
+                for window in self._windows:
+                    self._do(window, items, writer, progress)
+                    if self._stop.signal is not None:
                         break
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            if stop.signal is None:
-                reason = str(error).splitlines()[0]
+            if self._stop.signal is None:
                 raise WorkerLost(
-                    f"a decode process ended unexpectedly ({reason}), usually for want of memory; what was "
-                    "done is sealed. Run the same command again, with fewer --workers."
+                    f"a decode process ended unexpectedly ({str(error).splitlines()[0]}), usually for want "
+                    "of memory; what was done is sealed. Run the same command again, with fewer --workers."
                 ) from error
         finally:
             try:
                 writer.wait()
             finally:
                 writer.close()
-        report.signal = stop.signal
-        report.model_seconds = clock.seconds
+        report.signal = self._stop.signal
+        report.model_seconds = self._detector.seconds
+        return report
+
+    def _record_unusable(self, writer: ShardWriter) -> None:
+        unusable = {name: why for name, why in self._todo.unusable.items() if name not in self._output.failed}
+        if unusable and self._todo.shard.index == 0:
+            for name, why in unusable.items():
+                self._count_error(name, why)
+            writer.write([], unusable, window=0)
+            self._output.failed.update(unusable)
+
+    def _batches(self) -> Generator[Batch | Failure | None, None, None]:
+        """The batches of every window in turn, formed ahead; None ends a window."""
+        todo = self._todo
+        image_ids = [name for window in self._windows for name in window.image_ids]
+        decoded = decode_pictures(
+            todo.root, image_ids, todo.backend.preprocessor, min(todo.workers, len(image_ids))
+        )
+
+        def formed() -> Iterator[Batch | Failure | None]:
+            for window in self._windows:
+                yield from form_batches(islice(decoded, len(window.image_ids)), todo.batch_size, todo.boxes)
+                yield None
+
+        return ahead(formed(), _BATCHES_AHEAD)
+
+    def _do(
+        self,
+        window: Window,
+        items: Iterable[Batch | Failure | None],
+        writer: ShardWriter,
+        progress: Counter,
+    ) -> None:
+        """One window; whatever ends it early, what is done of it is sealed."""
+        results, output = _Results(), self._output
+        try:
+            for result in self._results(window, items):
+                if isinstance(result, Failure):
+                    results.failed[result.image_id] = result.reason
+                    self._count_error(result.image_id, result.reason)
+                else:
+                    output.check_layout(result)
+                    results.records.append(result)
+                    self._check_room(results.records)
+                progress.count(failed=isinstance(result, Failure))
+            self._check_room(results.records, at_least=1)
+        except TooManyFailures:
+            results.failed.clear()  # they are tried again when their cause is gone
+            raise
+        except OutputError:
+            results.clear()  # the disk is too small for them, or they do not fit to the others
+            raise
+        finally:
+            started = time.perf_counter()
+            writer.write(results.records, results.failed, window.number)
+            self._report.writing_seconds += time.perf_counter() - started
+            output.done.update(regions.image_id for regions in results.records)
+            output.failed.update(results.failed)
+            for regions in results.records:
+                output.failed.pop(regions.image_id, None)
+
+    def _results(
+        self, window: Window, items: Iterable[Batch | Failure | None]
+    ) -> Iterator[Regions | Failure]:
+        """What becomes of a window's missing pictures; after a signal, of no further batch."""
+        for item in items:
+            if item is None or self._stop.signal is not None:
+                return
+            pictures = [item] if isinstance(item, Failure) else item.pictures
+            if window.missing.isdisjoint(picture.image_id for picture in pictures):
+                continue  # done by an earlier run
+            for result in [item] if isinstance(item, Failure) else self._detector.regions(item):
+                if result.image_id in window.missing:
+                    yield result
+
+    def _count_error(self, image_id: str, reason: str) -> None:
+        self._errors += 1
+        allowed = self._todo.max_errors
+        if allowed is not None and self._errors > allowed:
+            raise TooManyFailures(
+                f"{image_id}: {reason}. {self._errors} pictures could not be used, {allowed} are allowed "
+                "(--on_error, --max_errors): stopped. What was done is sealed; run the same command to go on."
+            )
+
+    def _check_room(self, records: list[Regions], at_least: int = SAMPLE) -> None:
+        """Once, from the first pictures: before anything is written."""
+        if not self._room_is_known and len(records) >= at_least:
+            DiskNeed.of(self._output, self._n_missing, records).check(self._output.path)
+            self._room_is_known = True
 
 
-def peak_memory() -> tuple[float, float]:
-    """Largest resident memory of this process, and of the largest of its ended children, in MB."""
-    unit = 1e6 if sys.platform == "darwin" else 1e3  # bytes on macOS, kilobytes elsewhere
-    own, child = (
-        resource.getrusage(who).ru_maxrss / unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return own, child
+def _timed(items: Iterable[Batch | Failure | None], report: Report) -> Iterator[Batch | Failure | None]:
+    """The items; the report gets the seconds that they were waited for."""
+    iterator = iter(items)
+    end: Any = object()
+    while True:
+        started = time.perf_counter()
+        item = next(iterator, end)
+        report.waiting_seconds += time.perf_counter() - started
+        if item is end:
+            return
+        yield item

@@ -13,9 +13,10 @@ from typing import Any
 
 from PIL import Image
 
-from features.backends.base import Backend, load_backend
+from features.backends.base import Backend, DetectorOptions, load_backend
+from features.decoding import Failure, Prepared, default_workers, prepare
 from features.images import ImageError, decode_image, read_bytes
-from features.pipeline import Failure, ModelClock, Prepared, default_workers, detect_regions, prepare
+from features.pipeline import Detector, form_batches
 from features.schema import Regions, StoreMeta
 from features.weights import best_backend
 
@@ -31,15 +32,23 @@ class RegionExtractor:
         backend: A name of ``BACKENDS``, or ``auto``.
         weights: Its weights file; None takes the bundled or downloaded one.
         device: ``auto``, ``cpu``, ``cuda``.
+        options: What is asked of it beside; the back end's own by default.
 
     Raises:
-        ValueError: An unknown back end, or weights that are not its.
+        ValueError: An unknown back end, weights that are not its, or an option that it does not have.
         FileNotFoundError: The weights are not there.
     """
 
-    def __init__(self, backend: str = "mini", weights: Path | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        backend: str = "mini",
+        weights: Path | None = None,
+        device: str = "auto",
+        options: DetectorOptions | None = None,
+    ) -> None:
         name = best_backend() if backend == "auto" else backend
-        self.backend: Backend = load_backend(name, weights, device)
+        self.backend: Backend = load_backend(name, weights, device, options)
+        self._detector = Detector(self.backend)
 
     def meta(self, run: dict[str, Any] | None = None) -> StoreMeta:
         """What a regions file says about its detector."""
@@ -49,6 +58,7 @@ class RegionExtractor:
             vocabulary=self.backend.vocabulary,
             vocabulary_id=self.backend.vocabulary_id,
             feature_dim=self.backend.feature_dim,
+            attribute_vocabulary=self.backend.attribute_vocabulary,
             run=run or {},
         )
 
@@ -108,8 +118,10 @@ class RegionExtractor:
     ) -> Iterator[Regions | ImageError]:
         """One window of pictures; a name may occur twice, so they go by their number."""
         items = (decoded.popleft().result() for _ in names)  # let go of as they are used
-        results = detect_regions(items, self.backend, batch_size, ModelClock())
-        found = {int(result.image_id): result for result in results}
+        found: dict[int, Regions | Failure] = {}
+        for batch in form_batches(items, batch_size):
+            results = [batch] if isinstance(batch, Failure) else self._detector.regions(batch)
+            found.update((int(result.image_id), result) for result in results)
         for number, name in enumerate(names):
             result = found.pop(number)
             yield ImageError(result.reason) if isinstance(result, Failure) else replace(result, image_id=name)

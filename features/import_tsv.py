@@ -17,9 +17,10 @@ from itertools import islice
 from pathlib import Path
 
 from features.arguments import parse_config
+from features.locks import locked
 from features.oscar_regions import Layout, convert, find_layout
 from features.oscar_tsv import FeatureLine, LabelFile, TsvLine, parse_feature_line, parse_size, read_lines
-from features.output import Output, ShardWriter, locked
+from features.output import Output, ShardWriter
 from features.progress import failure_lines, printable, say
 from features.schema import Regions, StoreMeta
 from features.tags import Lexicon

@@ -1,59 +1,30 @@
-"""The output of an extraction: what is already there, one writer at a time, and the merge at the end.
+"""The output of an extraction: what is already there, what is added, and the merge at the end.
 
-``regions.h5`` is being made in ``regions.h5.parts``, a folder of sealed shards. Every run looks at both
-first, so an extraction that was interrupted goes on where it stopped.
+``regions.h5`` is being made in ``regions.h5.parts``, a folder of sealed files. Every run looks at both
+first, so an extraction that was interrupted goes on where it stopped. The pictures of an extraction are cut,
+in their order, into windows of one size; a sealed file is called after the window its pictures are of, and
+each window belongs to one shard of the extraction. So shards that work side by side never write the same
+file, and which of them removes what a killed writer left behind is settled too.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from features.schema import Regions, StoreError, StoreMeta
+from features.compression import Compression
+from features.locks import OutputError, Shard, door, parts_folder, remove_if_empty
+from features.schema import Layout, Regions, StoreError, StoreMeta
 from features.shards import merge_shards, sync_folder, write_shard
 from features.store_file import StoreFile
 
-__all__ = ["Output", "OutputError", "ShardWriter", "locked"]
+__all__ = ["Output", "ShardWriter", "delete_output"]
 
-_SHARD = re.compile(r"shard-(\d{5,})\.h5(\.tmp)?")
-
-
-class OutputError(ValueError):
-    """The output cannot be continued; the message says what to do."""
-
-
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the hidden file ``.OUT.lock`` beside ``out``, so that nobody else writes it.
-
-    The file stays: removing a lock lets two writers in.
-
-    Raises:
-        OutputError: Somebody else does; the message gives the process.
-    """
-    path = out.with_name(f".{out.name}.lock")
-    holder = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(
-            f"{out} is being written by another extraction (process {holder or 'unknown'}); wait for it, "
-            "or choose another --out."
-        ) from error
-    try:
-        path.write_text(f"{os.getpid()}\n", encoding="ascii")
-        yield
-    finally:
-        path.write_text("", encoding="ascii")
-        lock.release()
+_SHARD = re.compile(r"shard-(\d{5,})(-\d+)?\.h5(\.tmp)?")
 
 
 @dataclass
@@ -63,62 +34,80 @@ class Output:
     Attributes:
         path: The regions file.
         meta: Of this run.
+        shard: Which share of it this process writes.
         done: Pictures whose regions are sealed.
         failed: Pictures recorded as unusable -> reason.
-        shards: Sealed shards not yet merged.
+        merged: Of both, those that the regions file itself holds already.
+        layout: What of the optional datasets its pictures have; None where there are none yet.
+        shards: Sealed files not yet merged.
         notes: What a user should hear about what was found.
     """
 
     path: Path
     meta: StoreMeta
+    shard: Shard
     done: set[str]
     failed: dict[str, str]
+    merged: set[str]
     shards: list[Path]
     notes: list[str]
+    layout: Layout | None = None
 
     @property
     def parts(self) -> Path:
-        """Folder of the shards."""
-        return self.path.with_name(self.path.name + ".parts")
+        """Folder of the sealed files."""
+        return parts_folder(self.path)
 
     @staticmethod
-    def open(path: Path, meta: StoreMeta, *, overwrite: bool = False) -> Output:
+    def open(
+        path: Path,
+        meta: StoreMeta,
+        *,
+        overwrite: bool = False,
+        shard: Shard | None = None,
+        repair: bool = True,
+    ) -> Output:
         """Look at what is there.
 
         Args:
             path: The regions file.
             meta: Of this run; what is there must have its fingerprint.
             overwrite: Delete what is there instead.
+            shard: Share of the caller, who holds its lock; all by default.
+            repair: Delete what a killed writer left of the share.
 
         Raises:
             OutputError: It was extracted differently, or is no regions file.
         """
-        output = Output(path, meta, set(), {}, [], [])
+        output = Output(path, meta, shard or Shard(), set(), {}, set(), [], [])
         if overwrite:
-            output._delete()
-        if path.exists():
-            try:
-                output._take(StoreFile(path))
-            except StoreError as error:
-                raise OutputError(f"{error} To replace it, run again with --overwrite.") from error
-        for shard in output._found_shards():
-            if shard.suffix == ".tmp":  # a writer was killed here
-                shard.unlink()
-                continue
-            try:
-                output._take(StoreFile(shard))
-            except StoreError as error:
-                output.notes.append(f"{error} The shard is deleted and its pictures are extracted again.")
-                shard.unlink()
-                continue
-            output.shards.append(shard)
-        output.failed = {name: why for name, why in output.failed.items() if name not in output.done}
+            delete_output(path)
+        output._look(repair=repair)
         return output
 
-    def _found_shards(self) -> list[Path]:
-        if not self.parts.is_dir():
-            return []
-        return sorted(path for path in self.parts.iterdir() if _SHARD.fullmatch(path.name))
+    def _look(self, *, repair: bool) -> None:
+        self.done, self.failed, self.shards = set(), {}, []
+        if self.path.exists():
+            try:
+                self._take(StoreFile(self.path))
+            except StoreError as error:
+                raise OutputError(f"{error} To replace it, run again with --overwrite.") from error
+        self.merged = self.done | self.failed.keys()
+        for shard in _sealed_files(self.parts):
+            ours = repair and self.shard.owns(_window_of(shard))
+            if shard.suffix == ".tmp":  # its writer was killed, or is another shard and still at it
+                if ours:
+                    shard.unlink()
+                continue
+            try:
+                self._take(StoreFile(shard))
+            except StoreError as error:
+                if ours:
+                    self.notes.append(f"{error} It is deleted, and its pictures are extracted again.")
+                    shard.unlink()
+                continue
+            self.shards.append(shard)
+        self.failed = {name: why for name, why in self.failed.items() if name not in self.done}
 
     def _take(self, file: StoreFile) -> None:
         try:
@@ -128,37 +117,83 @@ class Output:
                     "Use the same settings, choose another --out, or start over with --overwrite."
                 )
             self.done.update(file.image_ids)
+            if file.image_ids:
+                self.layout = file.layout
             self.failed.update(file.failed)
         finally:
             file.close()
 
-    def _delete(self) -> None:
-        self.path.unlink(missing_ok=True)
-        for shard in self._found_shards():
-            shard.unlink()
+    def next_shard(self, window: int | None = None) -> Path:
+        """A name for one more sealed file.
 
-    def next_shard(self) -> Path:
-        """A name for one more shard."""
+        Args:
+            window: Whose pictures it will hold; by default it gets the next free number.
+        """
         self.parts.mkdir(parents=True, exist_ok=True)
-        last = max((int(match[1]) for s in self.shards if (match := _SHARD.fullmatch(s.name))), default=-1)
-        return self.parts / f"shard-{last + 1:05d}.h5"
+        if window is None:
+            window = max(map(_window_of, self.shards), default=-1) + 1
+        taken = {shard.name for shard in self.shards}
+        names = (f"shard-{window:05d}{f'-{again}' if again else ''}.h5" for again in count())
+        return self.parts / next(name for name in names if name not in taken)
 
-    def finish(self) -> None:
-        """Merge file and shards into the file, then remove the shards.
+    def check_layout(self, regions: Regions) -> None:
+        """Raises OutputError where pictures have other optional datasets than those that are there."""
+        if self.layout is not None and regions.layout != self.layout:
+            raise OutputError(
+                f"{self.path} holds pictures with {self.layout}, these have {regions.layout}. Use the same "
+                "--attributes and --class_topk, choose another --out, or start over with --overwrite."
+            )
+
+    def finish(self, wanted: Collection[str] = (), *, compression: Compression | None = None) -> bool:
+        """Merge file and sealed files into the file, then remove them, if nothing is missing.
+
+        Of several shards that end together one merges, while the others wait.
+
+        Args:
+            wanted: Pictures of all shards; those that are neither extracted nor failed are missing.
+            compression: Of the feature vectors of the file.
+
+        Returns:
+            Whether the file is complete.
 
         Raises:
-            StoreError: A shard whose bytes changed on disk.
+            StoreError: A sealed file whose bytes changed on disk.
             OSError: The disk; nothing that was sealed is lost.
         """
-        if self.shards:
-            present = [self.path] if self.path.exists() else []
-            merge_shards([*present, *self.shards], self.path)
-            for shard in self.shards:
-                shard.unlink()
-            self.shards.clear()
-        if self.parts.is_dir() and not any(self.parts.iterdir()):
-            self.parts.rmdir()
-        sync_folder(self.path.parent)
+        with door(self.path):
+            if self.shard.count > 1:  # others have written too
+                self._look(repair=False)
+                if any(name not in self.done and name not in self.failed for name in wanted):
+                    return False
+            if self.shards:
+                present = [self.path] if self.path.exists() else []
+                merge_shards([*present, *self.shards], self.path, compression=compression)
+                for shard in self.shards:
+                    shard.unlink()
+                self.shards.clear()
+            remove_if_empty(self.parts)
+            sync_folder(self.path.parent)
+        return True
+
+
+def delete_output(path: Path) -> None:
+    """Delete a regions file and what it was being made from; the caller holds its lock."""
+    path.unlink(missing_ok=True)
+    for shard in _sealed_files(parts_folder(path)):
+        shard.unlink()
+
+
+def _sealed_files(parts: Path) -> list[Path]:
+    """And those that are being written."""
+    if not parts.is_dir():
+        return []
+    return sorted(path for path in parts.iterdir() if _SHARD.fullmatch(path.name))
+
+
+def _window_of(shard: Path) -> int:
+    match = _SHARD.fullmatch(shard.name)
+    assert match is not None  # noqa: S101  (found by this pattern)
+    return int(match[1])
 
 
 def differences(found: StoreMeta, wanted: StoreMeta) -> str:
@@ -180,19 +215,19 @@ def _short(value: object) -> str:
 
 
 class ShardWriter:
-    """Seals shards in a thread, one at a time, while the detector goes on."""
+    """Seals files in a thread, one at a time, while the detector goes on."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shard-writer")
         self._pending: Future[None] | None = None
 
-    def write(self, records: list[Regions], failed: dict[str, str]) -> None:
-        """Hand over one shard; waits for the one before, and raises what that one met."""
+    def write(self, records: list[Regions], failed: dict[str, str], window: int | None = None) -> None:
+        """Hand over what one file shall hold; waits for the one before, and raises what that one met."""
         self.wait()
         if not records and not failed:
             return
-        path = self._output.next_shard()
+        path = self._output.next_shard(window)
         self._pending = self._pool.submit(write_shard, path, records, self._output.meta, failed)
         self._output.shards.append(path)
 

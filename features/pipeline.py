@@ -7,168 +7,77 @@ nothing but the order of the pictures, so a rerun meets the same ones.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import signal
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from features.backends.base import Backend, Detections
-from features.images import decode_image, picture_path, read_bytes
+from features.decoding import Failure, Prepared
+from features.given_boxes import GivenBoxes
+from features.progress import say
 from features.schema import Regions, box_geometry, check_regions
 
-__all__ = [
-    "Failure",
-    "ModelClock",
-    "PictureDataset",
-    "Prepared",
-    "decode_pictures",
-    "detect_regions",
-    "prepare",
-]
+__all__ = ["Batch", "Detector", "ahead", "form_batches"]
+
+T = TypeVar("T")
 
 WAITING_BYTES = 1 << 28
 """Prepared pictures that may wait for others of their shape: 256 MiB."""
 
-Preprocessor = Callable[[Image.Image], Tensor]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prepared:
-    """A decoded picture on its way to the detector.
+class Batch:
+    """Pictures of one prepared shape.
 
     Attributes:
-        image_id: Of the picture.
-        pixels: (3, H, W), what the preprocessor made. An array, because tensors travel between processes
-            through /dev/shm, which containers keep small.
-        height, width: Pixels of the upright original.
-        sha256: Digest of the file, where there is one.
+        pictures: Their pixels are rows of ``pixels``.
+        pixels: (B, 3, H, W).
     """
 
-    image_id: str
-    pixels: np.ndarray
-    height: int
-    width: int
-    sha256: bytes | None
+    pictures: Sequence[Prepared]
+    pixels: Tensor
 
-
-@dataclass(frozen=True)
-class Failure:
-    """A picture that could not be used, and why."""
-
-    image_id: str
-    reason: str
-
-
-@dataclass
-class ModelClock:
-    """Seconds spent inside the detector."""
-
-    seconds: float = 0.0
-
-
-def prepare(
-    image_id: str, image: Image.Image, preprocessor: Preprocessor, sha256: bytes | None = None
-) -> Prepared:
-    """An upright RGB picture -> what the detector takes."""
-    return Prepared(
-        image_id=image_id,
-        pixels=preprocessor(image).numpy(),
-        height=image.height,
-        width=image.width,
-        sha256=sha256,
-    )
-
-
-class PictureDataset(Dataset[Prepared | Failure]):
-    """Decodes pictures by id; an item that cannot be used is a :class:`Failure`, never an exception."""
-
-    def __init__(self, root: Path, image_ids: Sequence[str], preprocessor: Preprocessor) -> None:
-        self._root = root
-        self._image_ids = list(image_ids)
-        self._preprocessor = preprocessor
+    @staticmethod
+    def of(pictures: Sequence[Prepared]) -> Batch:
+        """Copy pictures into one array; what they were in is let go of."""
+        pixels = np.stack([picture.pixels for picture in pictures])
+        rows = [replace(picture, pixels=row) for picture, row in zip(pictures, pixels, strict=True)]
+        return Batch(pictures=rows, pixels=torch.from_numpy(pixels))
 
     def __len__(self) -> int:
-        return len(self._image_ids)
+        return len(self.pictures)
 
-    def __getitem__(self, index: int) -> Prepared | Failure:
-        image_id = self._image_ids[index]
-        try:
-            data = read_bytes(picture_path(self._root, image_id))
-            digest = hashlib.sha256(data).digest()
-            return prepare(image_id, decode_image(data), self._preprocessor, digest)
-        except ValueError as error:  # ImageError, or an id that leads out of the folder
-            return Failure(image_id, str(error))
-        except Exception as error:  # an exception would end the worker, and with it the run
-            return Failure(image_id, f"could not be prepared: {type(error).__name__}: {error}")
+    def halves(self) -> list[Batch]:
+        """The first pictures (one more, where their number is odd) and the others."""
+        cut = -(-len(self) // 2)
+        return [
+            Batch(pictures=self.pictures[part], pixels=self.pixels[part])
+            for part in (slice(None, cut), slice(cut, None))
+        ]
 
 
-def decode_pictures(
-    root: Path, image_ids: Sequence[str], preprocessor: Preprocessor, workers: int
-) -> Iterator[Prepared | Failure]:
-    """Decode pictures in order, in worker processes that run at most a few pictures ahead.
-
-    Args:
-        root: Folder of the ids.
-        image_ids: Relative POSIX paths.
-        preprocessor: Of the back end.
-        workers: Processes; 0 decodes in this one.
-
-    Raises:
-        RuntimeError: A worker was killed (out of memory, usually).
-    """
-    loader = DataLoader(
-        PictureDataset(root, image_ids, preprocessor),
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_prepare_worker,
-    )
-    return iter(loader)
-
-
-def default_workers() -> int:
-    """Decode processes where none are asked for: the cores less one, 1 to 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
-
-
-def _as_it_is(item: Any) -> Any:
-    return item
-
-
-def _prepare_worker(_worker: int) -> None:
-    warnings.simplefilter("ignore")  # what Pillow warns of is either read all the same or a named failure
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent ends its workers
-
-
-def detect_regions(
-    items: Iterable[Prepared | Failure], backend: Backend, batch_size: int, clock: ModelClock
-) -> Iterator[Regions | Failure]:
-    """Run the detector; results come as batches fill, not in the order of the pictures.
+def form_batches(
+    items: Iterable[Prepared | Failure], batch_size: int, boxes: GivenBoxes | None = None
+) -> Iterator[Batch | Failure]:
+    """Gather pictures of equal shape; batches come as they fill, what is left over at the end.
 
     Args:
         items: Decoded pictures.
-        backend: The detector.
         batch_size: Pictures a batch, at most.
-        clock: Counts the detector's seconds.
+        boxes: To describe, instead of those that the detector finds.
     """
     waiting: dict[tuple[int, ...], list[Prepared]] = {}  # by shape, oldest shape first
     n_bytes = 0
     for item in items:
+        if boxes is not None and isinstance(item, Prepared):
+            item = _with_boxes(item, boxes)
         if isinstance(item, Failure):
             yield item
             continue
@@ -179,25 +88,96 @@ def detect_regions(
             if n_bytes <= WAITING_BYTES:
                 continue
             shape = max(waiting, key=lambda candidate: len(waiting[candidate]))
-        batch = waiting.pop(shape)
-        n_bytes -= sum(prepared.pixels.nbytes for prepared in batch)
-        yield from _detect_batch(batch, backend, clock)
-    for batch in waiting.values():
-        yield from _detect_batch(batch, backend, clock)
+        pictures = waiting.pop(shape)
+        n_bytes -= sum(picture.pixels.nbytes for picture in pictures)
+        yield Batch.of(pictures)
+    for pictures in waiting.values():
+        yield Batch.of(pictures)
 
 
-def _detect_batch(batch: list[Prepared], backend: Backend, clock: ModelClock) -> Iterator[Regions | Failure]:
-    pixels = torch.from_numpy(np.stack([prepared.pixels for prepared in batch]))  # (B, 3, H, W)
-    started = time.perf_counter()
-    found = backend.detect(pixels, [(prepared.height, prepared.width) for prepared in batch])
-    clock.seconds += time.perf_counter() - started
-    for prepared, detections in zip(batch, found, strict=True):
+def _with_boxes(picture: Prepared, boxes: GivenBoxes) -> Prepared | Failure:
+    try:
+        return replace(picture, boxes=boxes.within(picture.image_id, picture.width, picture.height))
+    except ValueError as error:
+        return Failure(picture.image_id, str(error))
+
+
+def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
+    """Take items in a thread, at most so many before they are asked for; errors come in their place."""
+    iterator = iter(items)
+    end: Any = object()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead") as thread:
+        waiting = deque(thread.submit(next, iterator, end) for _ in range(count))
         try:
-            yield _regions(prepared, detections, backend)
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(thread.submit(next, iterator, end))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)
+
+
+class Detector:
+    """Runs a back end over batches, in pieces where memory does not hold a whole one.
+
+    Attributes:
+        seconds: Spent inside the back end.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.seconds = 0.0
+        self._backend = backend
+        self._most: dict[tuple[int, ...], int] = {}  # pictures of a shape that memory is known to hold
+
+    def regions(self, batch: Batch) -> Iterator[Regions | Failure]:
+        """One result a picture, in their order."""
+        pieces = deque([batch])
+        while pieces:
+            piece = pieces.popleft()
+            shape = tuple(piece.pixels.shape[1:])
+            if len(piece) > self._most.get(shape, len(piece)):
+                pieces.extendleft(reversed(piece.halves()))
+                continue
+            found = self._detect(piece)
+            if found is not None:
+                yield from map(self._result, piece.pictures, found)
+            elif len(piece) > 1:
+                if not self._most:
+                    say(f"out of memory with {len(piece)} pictures at once: going on with smaller batches")
+                self._most[shape] = len(piece) // 2
+                pieces.appendleft(piece)
+            else:
+                reason = f"not enough memory for its {shape[1]}x{shape[2]} prepared pixels"
+                yield Failure(piece.pictures[0].image_id, reason)
+
+    def _detect(self, batch: Batch) -> list[Detections] | None:
+        """The back end's answer; None where memory ran out."""
+        sizes = [(picture.height, picture.width) for picture in batch.pictures]
+        boxes = [picture.boxes for picture in batch.pictures if picture.boxes is not None]
+        started = time.perf_counter()
+        try:
+            return self._backend.detect(batch.pixels, sizes, boxes or None)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        finally:
+            self.seconds += time.perf_counter() - started
+        if torch.cuda.is_available():  # only here: the error held on to what the detector had allocated
+            torch.cuda.empty_cache()
+        return None
+
+    def _result(self, picture: Prepared, found: Detections) -> Regions | Failure:
+        try:
+            return _regions(picture, found, self._backend)
         except ValueError as error:
-            yield Failure(
-                prepared.image_id, f"the {backend.name} detector gave regions that cannot be kept: {error}"
-            )
+            name = self._backend.name
+            return Failure(picture.image_id, f"the {name} detector gave regions that cannot be kept: {error}")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """CUDA has a type of its own; only the text tells what the processor's allocator raises."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        "DefaultCPUAllocator: can't allocate memory" in str(error)
+    )
 
 
 def _regions(prepared: Prepared, found: Detections, backend: Backend) -> Regions:

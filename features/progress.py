@@ -76,6 +76,12 @@ class ExtractionProgress:
         if self._live is not None:
             self._live.stop()
 
+    def expect(self, more: int) -> None:
+        """So many pictures more are to be extracted."""
+        self._total += more
+        if self._live is not None:
+            self._live.update(self._task, total=self._total)
+
     def count(self, *, failed: bool) -> None:
         """One more picture is through."""
         self._failed += failed

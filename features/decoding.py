@@ -1,0 +1,134 @@
+"""Picture files to what a detector takes, in worker processes a few pictures ahead."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from features.images import decode_image, picture_path, read_bytes
+
+__all__ = ["Failure", "PictureDataset", "Prepared", "cores", "decode_pictures", "default_workers", "prepare"]
+
+Preprocessor = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A decoded picture on its way to the detector.
+
+    Attributes:
+        image_id: Of the picture.
+        pixels: (3, H, W), what the preprocessor made. An array, because tensors travel between processes
+            through /dev/shm, which containers keep small.
+        height, width: Pixels of the upright original.
+        sha256: Digest of the file, where there is one.
+        boxes: (R, 4) boxes to describe, instead of those that the detector finds.
+    """
+
+    image_id: str
+    pixels: np.ndarray
+    height: int
+    width: int
+    sha256: bytes | None
+    boxes: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A picture that could not be used, and why."""
+
+    image_id: str
+    reason: str
+
+
+def prepare(
+    image_id: str, image: Image.Image, preprocessor: Preprocessor, sha256: bytes | None = None
+) -> Prepared:
+    """An upright RGB picture -> what the detector takes."""
+    return Prepared(
+        image_id=image_id,
+        pixels=preprocessor(image).numpy(),
+        height=image.height,
+        width=image.width,
+        sha256=sha256,
+    )
+
+
+class PictureDataset(Dataset[Prepared | Failure]):
+    """Decodes pictures by id; an item that cannot be used is a :class:`Failure`, never an exception."""
+
+    def __init__(self, root: Path, image_ids: Sequence[str], preprocessor: Preprocessor) -> None:
+        self._root = root
+        self._image_ids = list(image_ids)
+        self._preprocessor = preprocessor
+
+    def __len__(self) -> int:
+        return len(self._image_ids)
+
+    def __getitem__(self, index: int) -> Prepared | Failure:
+        image_id = self._image_ids[index]
+        try:
+            data = read_bytes(picture_path(self._root, image_id))
+            digest = hashlib.sha256(data).digest()
+            return prepare(image_id, decode_image(data), self._preprocessor, digest)
+        except ValueError as error:  # ImageError, or an id that leads out of the folder
+            return Failure(image_id, str(error))
+        except Exception as error:  # an exception would end the worker, and with it the run
+            return Failure(image_id, f"could not be prepared: {type(error).__name__}: {error}")
+
+
+def decode_pictures(
+    root: Path, image_ids: Sequence[str], preprocessor: Preprocessor, workers: int
+) -> Iterator[Prepared | Failure]:
+    """Decode pictures in order, in worker processes that run at most a few pictures ahead.
+
+    Args:
+        root: Folder of the ids.
+        image_ids: Relative POSIX paths.
+        preprocessor: Of the back end.
+        workers: Processes; 0 decodes in this one.
+
+    Raises:
+        RuntimeError: A worker was killed (out of memory, usually).
+    """
+    loader = DataLoader(
+        PictureDataset(root, image_ids, preprocessor),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_prepare_worker,
+    )
+    return iter(loader)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """Decode processes where none are asked for: the cores less one, 1 to 8."""
+    return min(8, max(1, cores() - 1))
+
+
+def _as_it_is(item: Any) -> Any:
+    return item
+
+
+def _prepare_worker(_worker: int) -> None:
+    warnings.simplefilter("ignore")  # what Pillow warns of is either read all the same or a named failure
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent ends its workers

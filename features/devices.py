@@ -1,0 +1,179 @@
+"""One extraction on several devices of a machine: a process each, which is a shard of the extraction."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import TracebackType
+
+import torch
+
+from features.decoding import cores, default_workers
+from features.extract_config import ExtractConfig
+from features.extraction import WorkerLost
+from features.locks import door, locked
+from features.output import delete_output
+from features.plan import plan
+from features.progress import ExtractionProgress
+from features.report import Report
+from features.stop import StopRequest
+
+__all__ = ["devices_of", "extract_on_devices"]
+
+_PAUSE = 0.5  # seconds between two looks at whether the run shall stop
+
+
+def devices_of(text: str) -> list[str]:
+    """Read ``--devices``.
+
+    Raises:
+        ValueError: None are named, or ``all`` on a machine without a GPU.
+    """
+    if text == "all":
+        names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    else:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"devices {text!r}: no GPU here; name devices, such as cuda:0,cuda:1 or cpu,cpu")
+    return names
+
+
+def extract_on_devices(config: ExtractConfig, devices: Sequence[str]) -> Report:
+    """Run the extraction in a process a device, with one line of progress.
+
+    A process that fails does not end the others: what they do is sealed, and another run does the rest.
+
+    Raises:
+        ValueError: What a process met.
+        WorkerLost: A process was killed.
+    """
+    if config.overwrite:
+        with locked(config.out, wait=config.wait), door(config.out):
+            delete_output(config.out)
+    context = multiprocessing.get_context("spawn")
+    processes: dict[Connection, SpawnProcess] = {}
+    for number, device in enumerate(devices):
+        ours, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(_share(config, device, number, len(devices)), theirs))
+        process.start()
+        theirs.close()
+        processes[ours] = process
+    with StopRequest() as stop, ExtractionProgress(0) as progress:
+        reports, errors = _listen(processes, stop, progress)
+    if stop.signal is None and len(reports) + len(errors) < len(devices):
+        codes = [process.exitcode for process in processes.values()]
+        errors.append(
+            f"a device's process ended unexpectedly (exit codes {codes}), usually for want of memory; what "
+            "was done is sealed. Run the same command again."
+        )
+    if errors:
+        raise WorkerLost("; ".join(dict.fromkeys(errors)))
+    return _together(reports, stop)
+
+
+def _share(config: ExtractConfig, device: str, number: int, n_devices: int) -> ExtractConfig:
+    workers = max(1, default_workers() // n_devices) if config.workers is None else config.workers
+    return replace(
+        config,
+        device=device,
+        devices=None,
+        shard=str(config.part.part(number, n_devices)),
+        workers=workers,
+        overwrite=False,
+    )
+
+
+def _listen(
+    processes: dict[Connection, SpawnProcess], stop: StopRequest, progress: ExtractionProgress
+) -> tuple[list[Report], list[str]]:
+    """Count what the processes tell until the last has ended: their reports, and what went wrong."""
+    reports: list[Report] = []
+    errors: list[str] = []
+    speaking, told = set(processes), False
+    while speaking:
+        for connection in wait(list(speaking), _PAUSE):
+            assert isinstance(connection, Connection)  # noqa: S101  (wait gives back what it was given)
+            try:
+                message = connection.recv()
+            except (EOFError, OSError):  # the process has ended
+                processes[connection].join()
+                speaking.remove(connection)
+                continue
+            if isinstance(message, bool):
+                progress.count(failed=message)
+            elif isinstance(message, int):
+                progress.expect(message)
+            elif isinstance(message, Report):
+                reports.append(message)
+            else:
+                errors.append(str(message))
+        if stop.signal is not None and not told:
+            told = True
+            for process in processes.values():
+                process.terminate()
+    return reports, errors
+
+
+class _Relay:
+    """The counter of a device's process: tells the process that shows the progress."""
+
+    def __init__(self, connection: Connection, total: int) -> None:
+        self._connection = connection
+        connection.send(total)
+
+    def __enter__(self) -> _Relay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def count(self, *, failed: bool) -> None:
+        """One more picture is through."""
+        with suppress(BrokenPipeError):  # nobody listens any more: this process is about to be stopped
+            self._connection.send(failed)
+
+
+def _work(config: ExtractConfig, connection: Connection) -> None:
+    """A device's process."""
+    os.setpgrp()  # Ctrl-C reaches the parent alone, which passes it on once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if torch.device(config.device).type == "cpu":
+        torch.set_num_threads(max(1, cores() // config.part.count))
+    try:
+        connection.send(plan(config, lambda total: _Relay(connection, total)).run())
+    except (OSError, ValueError, WorkerLost) as error:
+        connection.send(str(error))
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)  # seals what is done
+
+
+def _together(reports: Sequence[Report], stop: StopRequest) -> Report:
+    """The reports of all processes as one; the last to end knows most."""
+    last = max(reports, key=lambda report: (report.complete, report.ok), default=Report())
+    return replace(
+        last,
+        extracted=sum(report.extracted for report in reports),
+        seconds=max((report.seconds for report in reports), default=0.0),
+        model_seconds=_mean(report.model_seconds for report in reports),
+        waiting_seconds=_mean(report.waiting_seconds for report in reports),
+        writing_seconds=_mean(report.writing_seconds for report in reports),
+        signal=stop.signal or last.signal,
+    )
+
+
+def _mean(seconds: Iterable[float]) -> float:
+    found = list(seconds)
+    return sum(found) / max(1, len(found))

@@ -1,0 +1,94 @@
+"""Batches that memory does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from features.backends.base import Detections
+from features.extract import main
+from features.store import RegionStore
+from tests.features.fake import FakeBackend, register, save_picture
+from tests.features.same_file import assert_same_file
+
+ALLOCATOR = RuntimeError(
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+    "allocate 4000000 bytes. Error code 12 (Cannot allocate memory)"
+)
+
+
+class Small(FakeBackend):
+    """Holds no more than so many pictures of 12 x 16 pixels, and any number of others."""
+
+    def __init__(self, most: int, error: Exception) -> None:
+        super().__init__()
+        self.most = most
+        self.error = error
+        self.tried: list[int] = []
+
+    def detect(
+        self,
+        batch: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> list[Detections]:
+        self.tried.append(len(batch))
+        if batch.shape[-1] == 16 and len(batch) > self.most:
+            raise self.error
+        return super().detect(batch, sizes, boxes)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., int]:
+    """The command with the fake back end over eleven pictures of 12 x 16 pixels and three of 20 x 8."""
+    for number in range(14):
+        size = (16, 12) if number < 11 else (8, 20)
+        save_picture(tmp_path / "images" / f"{number:02}.png", (number, 0, 200), size)
+
+    def command(out: str) -> int:
+        words = ["--images", str(tmp_path / "images"), "--out", str(tmp_path / out), "--backend", "fake"]
+        return main([*words, "--workers", "0", "--batch_size", "8"])
+
+    return command
+
+
+@pytest.mark.parametrize("error", [ALLOCATOR, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+def test_what_memory_does_not_hold_is_halved_until_it_does(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: Exception,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register(monkeypatch, FakeBackend())
+    assert run("roomy.h5") == 0
+    small = Small(2, error)
+    register(monkeypatch, small)
+    assert run("small.h5") == 0
+    assert_same_file(tmp_path / "small.h5", tmp_path / "roomy.h5")
+    assert small.tried == [8, 4, 2, 2, 2, 2, 2, 1, 3]  # what has been learnt of a shape holds for it alone
+    assert capsys.readouterr().err.count("out of memory with 8 pictures at once") == 1
+
+
+def test_a_picture_that_memory_does_not_hold_alone_is_a_failure(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    register(monkeypatch, Small(0, ALLOCATOR))
+    assert run("small.h5") == 3
+    store = RegionStore(tmp_path / "small.h5")
+    assert store.image_ids == ["11.png", "12.png", "13.png"]
+    assert len(store.failed) == 11
+    assert store.failed["00.png"] == "not enough memory for its 12x16 prepared pixels"
+
+
+def test_other_errors_of_a_detector_are_not_taken_for_want_of_memory(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, Small(2, RuntimeError("CUDA error: device-side assert triggered")))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        run("small.h5")

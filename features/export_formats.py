@@ -12,7 +12,8 @@
     their places in the sorted list from 0. ``image_ids`` and ``image_numbers`` say which is which.
 ``npz``
     A folder of ``PICTURE.npz`` with the arrays of MILVLG's bottom-up attention (``x``, ``bbox``,
-    ``num_bbox``, ``image_h``, ``image_w``, ``objects_id``, ``objects_conf``), float32 and without pickle.
+    ``num_bbox``, ``image_h``, ``image_w``, ``objects_id``, ``objects_conf`` and, where attributes were kept,
+    ``attrs_id``, ``attrs_conf``), float32 and without pickle.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from features.disk_file import DiskFile
 from features.images import picture_path
 from features.schema import Regions
 from features.store import RegionStore
@@ -118,14 +120,29 @@ def _decimals(numbers: np.ndarray) -> Any:
 def write_m2(store: RegionStore, path: Path) -> dict[str, str]:
     """The HDF5 file; see :func:`write_oscar`."""
     numbers = picture_numbers(store.image_ids)
-    with h5py.File(path, "w") as file:
-        for image_id, number in numbers.items():
-            regions = store.regions(image_id)
-            file[f"{number}_features"] = regions.features.astype(np.float32)
-            file[f"{number}_boxes"] = regions.boxes
-        file.create_dataset("image_ids", data=list(numbers), dtype=h5py.string_dtype("utf-8"))
-        file["image_numbers"] = np.array(list(numbers.values()), np.int64)
+    with DiskFile(path) as disk:
+        with h5py.File(disk, "w") as file:
+            for image_id, number in numbers.items():
+                disk.check()  # a full disk ends the work now, not after the last picture
+                regions = store.regions(image_id)
+                file[f"{number}_features"] = regions.features.astype(np.float32)
+                file[f"{number}_boxes"] = regions.boxes
+                if regions.class_ids is not None:
+                    file[f"{number}_cls_prob"] = _class_probabilities(regions, len(store.vocabulary))
+            file.create_dataset("image_ids", data=list(numbers), dtype=h5py.string_dtype("utf-8"))
+            file["image_numbers"] = np.array(list(numbers.values()), np.int64)
+        disk.check()
     return {}
+
+
+def _class_probabilities(regions: Regions, n_classes: int) -> np.ndarray:
+    """(R, 1 + C) float32, background first, 0 where a class is not among those that were kept."""
+    found = np.zeros((len(regions.boxes), 1 + n_classes), np.float32)
+    assert regions.class_ids is not None and regions.class_scores is not None  # noqa: S101  (they are a pair)
+    np.put_along_axis(
+        found, 1 + regions.class_ids.astype(np.int64), regions.class_scores.astype(np.float32), 1
+    )
+    return found
 
 
 def picture_numbers(image_ids: Sequence[str]) -> dict[str, int]:
@@ -156,6 +173,7 @@ def write_npz(store: RegionStore, folder: Path) -> dict[str, str]:
                     image_w=np.int64(regions.width),
                     objects_id=regions.object_ids,
                     objects_conf=regions.object_scores,
+                    **_attributes(regions),
                 )
         except ValueError as error:  # an id that leads out of the folder
             left_out[image_id] = str(error)
@@ -164,6 +182,12 @@ def write_npz(store: RegionStore, folder: Path) -> dict[str, str]:
                 raise
             left_out[image_id] = "its name is too long for one more suffix; rename the picture"
     return left_out
+
+
+def _attributes(regions: Regions) -> dict[str, Any]:
+    if regions.attribute_ids is None or regions.attribute_scores is None:
+        return {}
+    return {"attrs_id": regions.attribute_ids, "attrs_conf": regions.attribute_scores}
 
 
 FORMATS: dict[str, Callable[[RegionStore, Path], dict[str, str]]] = {

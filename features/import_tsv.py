@@ -18,12 +18,11 @@ from pathlib import Path
 
 from features.arguments import parse_config
 from features.locks import locked
-from features.oscar_regions import Layout, convert, find_layout
+from features.oscar_regions import VectorForm, convert, find_form
 from features.oscar_tsv import FeatureLine, LabelFile, TsvLine, parse_feature_line, parse_size, read_lines
 from features.output import Output, ShardWriter
 from features.progress import failure_lines, printable, say
 from features.schema import Regions, StoreMeta
-from features.tags import Lexicon
 
 __all__ = ["ImportConfig", "Imported", "import_tsv", "main"]
 
@@ -44,7 +43,7 @@ class ImportConfig:
     """What made the features, in your words (vinvl-x152c4): a captioner that is trained on them reads files
     of the same detector only. Use one name for all files of one release."""
     vocabulary: str = "vinvl-1594"
-    """The classes that label.tsv names: a list that comes with the program, or a text file, a name a line."""
+    """Classes that label.tsv names: vinvl-1594, vg-1600, coco-80, voc-20, or a text file, a name a line."""
     labels: Path | None = None
     """label.tsv, where it is not in the folder."""
     sizes: Path | None = None
@@ -66,7 +65,7 @@ class Imported:
     """How an import went.
 
     Attributes:
-        layout: What the vectors are.
+        form: What the vectors are.
         n_pictures: In the regions file.
         failed: Key -> why its line could not be read.
         repeated: Lines that say again what an earlier one says.
@@ -74,7 +73,7 @@ class Imported:
         unplaced: Labels that belong to no region.
     """
 
-    layout: Layout
+    form: VectorForm
     n_pictures: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
@@ -85,7 +84,7 @@ class Imported:
 @dataclass(frozen=True, kw_only=True)
 class _Source:
     features: Path
-    layout: Layout
+    form: VectorForm
     labels: LabelFile | None
     sizes: dict[str, tuple[int, int]]
     class_ids: dict[str, int]
@@ -106,15 +105,15 @@ def import_tsv(config: ImportConfig) -> Imported:
         description={"source": "Oscar TSV", "detector": config.detector.strip()},
         vocabulary=tuple(source.class_ids),
         vocabulary_id=source.vocabulary_id,
-        feature_dim=source.layout.feature_dim,
+        feature_dim=source.form.feature_dim,
         run={
             "command": sys.argv,
             "features": str(source.features),
             "bytes": source.features.stat().st_size,
-            "box_numbers": source.layout.order or "none",
+            "box_numbers": source.form.order or "none",
         },
     )
-    report = Imported(layout=source.layout)
+    report = Imported(form=source.form)
     config.out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with locked(config.out):
@@ -145,7 +144,7 @@ def _open_source(config: ImportConfig) -> _Source:
         except ValueError:
             continue  # it is met again, and named, when all are read
     try:
-        layout = find_layout(first)
+        form = find_form(first)
     except ValueError as error:
         raise ValueError(f"{features}: {error}") from error
     labels = config.labels or _label_file(folder, features)
@@ -153,7 +152,7 @@ def _open_source(config: ImportConfig) -> _Source:
     vocabulary_id, names = _vocabulary(config.vocabulary)
     return _Source(
         features=features,
-        layout=layout,
+        form=form,
         labels=LabelFile(labels) if labels else None,
         sizes=dict(_sizes(sizes)) if sizes else {},
         class_ids={name: number for number, name in enumerate(names)},
@@ -202,14 +201,20 @@ def _sizes(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
 
 
 def _vocabulary(name: str) -> tuple[str, tuple[str, ...]]:
-    """Id and class names."""
+    """Id and class names; a published list that is not on this machine is downloaded."""
     path = Path(name)
-    if path.is_file():
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        if not names or len(set(names)) != len(names):
-            raise ValueError(f"{path}: wanted are class names, a line each and none twice")
-        return path.stem, tuple(names)
-    return name, Lexicon.load("zh", name).english
+    if name == "voc-20":
+        from features.backends.mini import VOC_CLASSES
+
+        return name, VOC_CLASSES
+    if not path.is_file():
+        from features.vocabularies import load_vocabulary  # loads torch, which nothing else here needs
+
+        return name, load_vocabulary(name)
+    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"{path}: wanted are class names, a line each and none twice")
+    return path.stem, tuple(names)
 
 
 def _pictures(source: _Source, done: set[str], report: Imported) -> Iterator[Regions]:
@@ -244,7 +249,7 @@ def _convert(line: TsvLine, source: _Source, report: Imported) -> Regions:
     parsed = parse_feature_line(line.columns)
     labels = (source.labels.of(line.key) if source.labels is not None else None) or parsed.labels
     try:
-        found = convert(line.key, parsed, labels, source.sizes.get(line.key), source.layout, source.class_ids)
+        found = convert(line.key, parsed, labels, source.sizes.get(line.key), source.form, source.class_ids)
     except KeyError as error:
         raise LookupError(
             f"picture {line.key!r} has an object of class {error.args[0]!r}, which the vocabulary "
@@ -280,8 +285,8 @@ def _summary(config: ImportConfig, done: Imported) -> Iterator[str]:
         f"({config.out.stat().st_size / 1e6:.1f} MB)"
     )
     orders = {"wh": "x1 y1 x2 y2 w h", "hw": "x1 y1 x2 y2 h w, kept as w h"}
-    boxes = orders[done.layout.order] if done.layout.order else "none; boxes are those of label.tsv"
-    yield f"vectors of {done.layout.feature_dim} numbers; box numbers behind them: {boxes}"
+    boxes = orders[done.form.order] if done.form.order else "none; boxes are those of label.tsv"
+    yield f"vectors of {done.form.feature_dim} numbers; box numbers behind them: {boxes}"
     if done.repeated:
         yield f"{done.repeated} lines repeat an earlier one and were passed over"
     if done.unnamed or done.unplaced:

@@ -11,7 +11,7 @@ import numpy as np
 from features.oscar_tsv import GEOMETRY_WIDTH, SAME, FeatureLine, Labels, geometry_order
 from features.schema import Regions, box_geometry, check_regions
 
-__all__ = ["Converted", "Layout", "box_iou", "convert", "find_layout"]
+__all__ = ["Converted", "VectorForm", "box_iou", "convert", "find_form"]
 
 NAMED_FROM = 0.5
 """IoU from which a region is called what an unaligned label is called."""
@@ -20,7 +20,7 @@ _SIZE_ERROR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class VectorForm:
     """What the vectors of a feature file are.
 
     Attributes:
@@ -37,7 +37,7 @@ class Layout:
         return self.width - (GEOMETRY_WIDTH if self.order else 0)
 
 
-def find_layout(lines: Sequence[FeatureLine]) -> Layout:
+def find_form(lines: Sequence[FeatureLine]) -> VectorForm:
     """What the vectors of a file are, as its first pictures show it.
 
     Raises:
@@ -56,7 +56,7 @@ def find_layout(lines: Sequence[FeatureLine]) -> Layout:
             "has 2,054 numbers a vector, of which the last six are no box: neither x1/W y1/H x2/W y2/H w/W "
             "h/H, nor that with h/H before w/W"
         )
-    return Layout(width=width, order=order)
+    return VectorForm(width=width, order=order)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ def convert(
     line: FeatureLine,
     labels: Labels | None,
     size: tuple[int, int] | None,
-    layout: Layout,
+    form: VectorForm,
     class_ids: Mapping[str, int],
 ) -> Converted:
     """Put vectors, boxes, classes and size of a picture together, best score first.
@@ -93,7 +93,7 @@ def convert(
         line: Its vectors.
         labels: Of ``label.tsv``, where there is one that has the picture.
         size: Height and width of ``hw.tsv``; else the labels' own, else what labels and box numbers imply.
-        layout: Of the file.
+        form: Of the file.
         class_ids: Name -> row of the vocabulary.
 
     Raises:
@@ -101,10 +101,10 @@ def convert(
         ValueError: What does not fit, without the picture's name.
     """
     n_regions = len(line.vectors)
-    if n_regions and line.vectors.shape[1] != layout.width:
-        raise ValueError(f"{line.vectors.shape[1]} numbers a vector; the file has {layout.width}")
-    vectors = line.vectors.reshape(n_regions, layout.width)
-    corners = vectors[:, -GEOMETRY_WIDTH:-2] if layout.order else None  # (R, 4) of 1
+    if n_regions and line.vectors.shape[1] != form.width:
+        raise ValueError(f"{line.vectors.shape[1]} numbers a vector; the file has {form.width}")
+    vectors = line.vectors.reshape(n_regions, form.width)
+    corners = vectors[:, -GEOMETRY_WIDTH:-2] if form.order else None  # (R, 4) of 1
     if corners is None and (labels is None or len(labels.rects) != n_regions):
         found = "no labels" if labels is None else f"{len(labels.rects)} labels"
         raise ValueError(f"{n_regions} vectors without box numbers, and {found} to take the boxes from")
@@ -121,12 +121,12 @@ def convert(
         boxes = corners * scale
         named, unplaced = _best_labels(boxes, labels)
     if labels is not None:
-        label_ids = np.array([class_ids[name] for name in labels.names], np.int32)
+        label_ids = np.array([_class_id(name, class_ids) for name in labels.names], np.int32)
         has_name = named >= 0
         ids[has_name], scores[has_name] = label_ids[named[has_name]], labels.scores[named[has_name]]
     order = np.argsort(-scores, kind="stable")
     with np.errstate(over="ignore"):  # what float16 cannot hold is found by check_regions
-        features = vectors[order, : layout.feature_dim].astype(np.float16)
+        features = vectors[order, : form.feature_dim].astype(np.float16)
     boxes = np.ascontiguousarray(boxes[order], np.float32)
     regions = Regions(
         image_id=image_id,
@@ -138,8 +138,16 @@ def convert(
         object_ids=ids[order],
         object_scores=scores[order],
     )
-    check_regions(regions, layout.feature_dim, len(class_ids))
+    check_regions(regions, form.feature_dim, len(class_ids))
     return Converted(regions=regions, unnamed=int((named < 0).sum()), unplaced=unplaced)
+
+
+def _class_id(name: str, class_ids: Mapping[str, int]) -> int:
+    """Lists are published in lower case, labels not always."""
+    found = class_ids.get(name, class_ids.get(name.strip().lower()))
+    if found is None:
+        raise KeyError(name)
+    return found
 
 
 def _aligned(corners: np.ndarray, scaled: np.ndarray) -> bool:

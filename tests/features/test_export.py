@@ -14,7 +14,7 @@ from features.export import main
 from features.export_formats import picture_numbers
 from features.schema import Regions
 from features.store import write_shard
-from tests.features.fake import META, make_regions
+from tests.features.fake import META, make_regions, with_options
 
 
 def regions_file(folder: Path, *records: Regions) -> Path:
@@ -111,6 +111,20 @@ def test_m2_finds_a_picture_by_its_number(tmp_path: Path) -> None:
         }
 
 
+def test_m2_gets_the_classes_that_were_kept_behind_the_background(tmp_path: Path) -> None:
+    regions = dataclasses.replace(
+        with_options(make_regions("7.jpg", 2)),
+        class_ids=np.array([[2, 0], [1, 2]], np.int32),
+        class_scores=np.array([[0.5, 0.25], [0.75, 0.125]], np.float16),
+    )
+
+    assert main([str(regions_file(tmp_path, regions)), str(tmp_path / "m2.hdf5"), "--format", "m2"]) == 0
+
+    with h5py.File(tmp_path / "m2.hdf5", "r") as file:
+        found = file["7_cls_prob"][()]
+    np.testing.assert_array_equal(found, np.array([[0, 0.25, 0, 0.5], [0, 0, 0.75, 0.125]], np.float32))
+
+
 @pytest.mark.parametrize(
     ("image_ids", "numbers"),
     [
@@ -138,6 +152,16 @@ def test_npz_files_hold_arrays_only(three: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found["objects_id"], wanted.object_ids)
         np.testing.assert_array_equal(found["objects_conf"], wanted.object_scores)
         assert (found["image_h"], found["image_w"], found["num_bbox"]) == (100, 200, 5)
+
+
+def test_attributes_go_along_where_they_were_kept(tmp_path: Path) -> None:
+    regions = with_options(make_regions("a.jpg"))
+
+    assert main([str(regions_file(tmp_path, regions)), str(tmp_path / "npz"), "--format", "npz"]) == 0
+
+    with np.load(tmp_path / "npz" / "a.jpg.npz", allow_pickle=False) as found:
+        np.testing.assert_array_equal(found["attrs_id"], regions.attribute_ids)
+        np.testing.assert_array_equal(found["attrs_conf"], regions.attribute_scores)
 
 
 @pytest.mark.parametrize(

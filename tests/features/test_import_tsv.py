@@ -234,6 +234,29 @@ def test_without_labels_no_region_is_ever_a_tag(tmp_path: Path, run: Callable[..
     np.testing.assert_allclose(found.boxes, RECORDS[0].boxes, atol=1e-4)
 
 
+def test_labels_in_capitals_are_the_same_classes(tmp_path: Path, run: Callable[..., int]) -> None:
+    write_tsv(tmp_path / "tsv" / "feature.tsv", {"12": captioning(RECORDS[0])})
+    capitals = [{**row, "class": row["class"].title()} for row in objects(RECORDS[0])]
+    write_tsv(tmp_path / "tsv" / "label.tsv", {"12": [json.dumps(capitals)]})
+
+    assert run() == 0
+
+    assert_equal(stored(tmp_path, "12"), as_imported(RECORDS[0]))
+
+
+@pytest.mark.parametrize(("vocabulary", "n_classes"), [("voc-20", 20), ("coco-80", 80)])
+def test_vocabularies_of_our_detectors_are_known_by_name(
+    vocabulary: str, n_classes: int, tmp_path: Path, run: Callable[..., int]
+) -> None:
+    write_tsv(tmp_path / "tsv" / "feature.tsv", {"12": captioning(RECORDS[0])})
+    write_sizes(tmp_path / "tsv")
+
+    assert run("--vocabulary", vocabulary) == 0
+
+    with RegionStore(tmp_path / "out.h5") as store:
+        assert (store.vocabulary_id, len(store.vocabulary)) == (vocabulary, n_classes)
+
+
 def test_unsorted_regions_are_sorted_by_score(tmp_path: Path, run: Callable[..., int]) -> None:
     shuffled = RECORDS[0]
     order = np.array([3, 1, 4, 0, 2])

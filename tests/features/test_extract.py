@@ -19,7 +19,7 @@ from PIL import Image
 
 import features.extraction
 import features.progress
-from features.backends.base import Detections
+from features.backends.base import BACKENDS, Detections
 from features.extract import RegionExtractor, main
 from features.images import ImageError
 from features.locks import locked
@@ -334,7 +334,7 @@ def test_a_missing_folder_is_one_clear_message(tmp_path: Path, capsys: pytest.Ca
         ([], "--images"),
         (
             ["--images", "x", "--backend", "yolo"],
-            "unknown back end 'yolo'; choose from auto, c4, mini, torchvision",
+            f"unknown back end 'yolo'; choose from auto, {', '.join(sorted(BACKENDS))}",
         ),
         (["--images", "x", "--weights", "w.pth"], "weights belong to one back end: name it with --backend"),
         (["--images", "x", "--batch_size", "0"], "batch_size must be 1 or more, got 0"),

@@ -119,7 +119,7 @@ class Closeness:
         return Closeness(
             pairs=len(cosines),
             cosine=float(np.median(cosines)) if len(cosines) else 0.0,
-            least_cosine=float(cosines.min(initial=1.0)),
+            least_cosine=float(cosines.min()) if len(cosines) else 0.0,
             max_abs=float(np.abs(ours - theirs).max(initial=0.0)),
         )
 
@@ -135,7 +135,7 @@ class Comparison:
         matched: Vectors of pairs of boxes that overlap best, IoU of 0.5 or more, each box in one pair.
         at_their_boxes: Vectors that the detector gives at the reference's boxes.
         colours_swapped: The same with red and blue of the picture swapped.
-        labels_agree: Share of the pairs that have one class; None where the reference has no classes.
+        labels_agree: Share of the pairs that have one class; None where there are none to compare.
         labels_agree_less_one: The same after taking 1 off the reference's, for a background counted as 0.
         in_score_order: Whether the pairs stand in the order of our scores.
     """
@@ -212,10 +212,10 @@ def compare(reference: Reference, image: Image.Image, backend: Backend) -> Compa
     overlaps = box_iou(boxes, own.boxes)  # (N, R)
     rows, columns = _pairs(overlaps)
     agree = less_one = None
-    if reference.object_ids is not None:
+    if reference.object_ids is not None and len(rows):
         named = reference.object_ids[rows]
-        agree = float((named == own.object_ids[columns]).mean()) if len(rows) else 0.0
-        less_one = float((named - 1 == own.object_ids[columns]).mean()) if len(rows) else 0.0
+        agree = float((named == own.object_ids[columns]).mean())
+        less_one = float((named - 1 == own.object_ids[columns]).mean())
     swapped = Image.merge("RGB", image.split()[::-1])
     scores = own.object_scores[columns]  # in the reference's order
     return Comparison(

@@ -82,7 +82,7 @@ class GivenBoxes:
         """
         boxes = self.of(image_id)
         if boxes is None:
-            raise BoxesError(f"{self.path} has no boxes for it")
+            raise BoxesError(f"{self.path.name} has no boxes for it")
         limits = np.array([width, height, width, height], np.float32)
         cut = boxes.clip(0, limits)
         outside = np.abs(cut - boxes).max(axis=1) > EDGE_TOLERANCE

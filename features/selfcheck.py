@@ -61,7 +61,7 @@ def _table(found: Comparison) -> Iterator[str]:
     ):
         yield _row(name, close)
     if found.labels_agree is None:
-        yield "classes: the reference has none that can be read without unpickling"
+        yield "classes: none to compare (pickled ones are not read)"
     else:
         yield f"classes: {found.labels_agree:.0%} of the overlapping regions agree"
 

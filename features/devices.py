@@ -170,6 +170,7 @@ def _together(reports: Sequence[Report], stop: StopRequest) -> Report:
         model_seconds=_mean(report.model_seconds for report in reports),
         waiting_seconds=_mean(report.waiting_seconds for report in reports),
         writing_seconds=_mean(report.writing_seconds for report in reports),
+        merge_seconds=last.merge_seconds,
         signal=stop.signal or last.signal,
     )
 

@@ -21,6 +21,7 @@ from features.extract_config import ExtractConfig
 from features.extraction import WorkerLost
 from features.extractor import RegionExtractor
 from features.plan import plan
+from features.preview import PreviewConfig, preview
 from features.progress import failure_lines, printable
 from features.report import Report, peak_memory
 
@@ -78,7 +79,8 @@ def _summary(config: ExtractConfig, report: Report) -> Iterator[str]:
         f"{report.extracted / report.seconds:.1f} pictures/s, "
         f"{report.model_seconds / report.seconds:.0%} of the time in the model, "
         f"{report.waiting_seconds / report.seconds:.0%} waiting for pictures, "
-        f"{report.writing_seconds / report.seconds:.0%} for the disk, peak memory {own:.0f} MB"
+        f"{report.writing_seconds / report.seconds:.0%} for the disk, "
+        f"{report.merge_seconds / report.seconds:.0%} merging, peak memory {own:.0f} MB"
         + (f" (a decode process {worker:.0f} MB, mostly shared with it)" if worker else "")
     )
 
@@ -91,7 +93,11 @@ def main(argv: list[str] | None = None) -> int:
             for line in _dry_run(config):
                 sys.stdout.write(line + "\n")
             return OK
+        if config.preview is not None and config.preview.exists():  # said now, not after hours
+            raise FileExistsError(f"{config.preview}: exists; give another --preview")
         report = extract(config)
+        if config.preview is not None and report.complete:
+            preview(PreviewConfig(regions=config.out, images=config.images, out=config.preview))
     except (OSError, ValueError, WorkerLost) as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         return FATAL

@@ -47,10 +47,11 @@ class ExtractConfig:
     out: Path = Path("regions.h5")
     """The regions file; unfinished work is kept beside it in OUT.parts."""
     backend: str = "auto"
-    """Detector: torchvision, mini, or auto (the best whose weights are on this machine)."""
+    """Detector: c4 (VinVL, bottom-up attention, detectron2's COCO R50/R101-C4), torchvision, detectron2 (the
+    package), mini (bundled), or auto (the best whose weights are on this machine)."""
     weights: Path | None = None
-    """Weights file of the detector; torchvision also takes the names fasterrcnn_resnet50_fpn and
-    fasterrcnn_resnet50_fpn_v2, and downloads them."""
+    """Weights file of the detector; or, for c4 and torchvision, the name of published ones, which are
+    downloaded (python -m captioning.doctor lists them)."""
     profile: str | None = None
     """Rule by which regions are chosen (vinvl, butd, agnostic, coco, mini); the detector's own by default."""
     selection: SelectionFlags = field(default_factory=SelectionFlags)
@@ -95,6 +96,9 @@ class ExtractConfig:
     """Stop when more pictures than this could not be used; what was done is sealed."""
     wait: bool = False
     """Wait while another extraction writes OUT, instead of refusing."""
+    preview: Path | None = None
+    """When OUT is finished, draw some of its regions and tags: into a folder that does not exist yet, or onto
+    one sheet (FILE.jpg)."""
     dry_run: bool = False
     """Write nothing: find the pictures, extract a few, and tell the time and the room on the disk that all
     would take."""

@@ -137,7 +137,7 @@ class Extraction:
                 report.complete = output.finish(
                     [*self.image_ids, *self.unusable], compression=self.compression
                 )
-                report.writing_seconds += time.perf_counter() - began
+                report.merge_seconds = time.perf_counter() - began
         wanted = [*self.image_ids, *self.unusable]
         report.ok = len(output.done.intersection(wanted))
         report.failed = {name: output.failed[name] for name in wanted if name in output.failed}

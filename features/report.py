@@ -23,7 +23,8 @@ class Report:
         seconds: This run took, from the first picture to the finished file.
         model_seconds: Of those, inside the detector.
         waiting_seconds: Of those, waiting for decoded pictures.
-        writing_seconds: Of those, waiting for the disk, the merge included.
+        writing_seconds: Of those, waiting for the disk.
+        merge_seconds: Of those, making the file of the sealed ones, at the end.
         signal: SIGINT or SIGTERM, where one ended the run early.
         complete: Whether the regions file is finished; another shard may have to do that.
     """
@@ -35,6 +36,7 @@ class Report:
     model_seconds: float = 0.0
     waiting_seconds: float = 0.0
     writing_seconds: float = 0.0
+    merge_seconds: float = 0.0
     signal: int | None = None
     complete: bool = False
 

@@ -87,7 +87,7 @@ def test_every_picture_of_a_folder_ends_in_one_file(
     assert f"7 ok / 0 failed -> {tmp_path / 'regions.h5'}" in summary
     assert "pictures/s" in summary
     assert "% of the time in the model, " in summary
-    assert "% for the disk, peak memory" in summary
+    assert "% merging, peak memory" in summary
 
 
 def test_colours_reach_the_detector_as_red_green_blue(

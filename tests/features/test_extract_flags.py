@@ -306,3 +306,13 @@ def test_pictures_with_other_datasets_are_refused_before_they_are_written(
     assert run() == 1
     assert "holds pictures with globals, these have none of the optional datasets" in capsys.readouterr().err
     assert not (tmp_path / "r.h5.parts").exists()
+
+
+def test_a_preview_is_drawn_of_the_finished_file(
+    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--preview", str(tmp_path / "preview")) == 0
+    shown = sorted(path.name for path in (tmp_path / "preview").iterdir())
+    assert shown == [*(f"{number}.png.jpg" for number in range(6)), "sheet-001.jpg"]
+    assert run("--preview", str(tmp_path / "preview")) == 1
+    assert "preview: exists; give another --preview" in capsys.readouterr().err

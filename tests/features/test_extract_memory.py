@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from features.extract import main
 from features.store import RegionStore
 from tests.features.fake import FakeBackend, register, save_picture
 from tests.features.same_file import assert_same_file
+from tests.imports import ROOT
 
 ALLOCATOR = RuntimeError(
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
@@ -92,3 +95,31 @@ def test_other_errors_of_a_detector_are_not_taken_for_want_of_memory(
     register(monkeypatch, Small(2, RuntimeError("CUDA error: device-side assert triggered")))
     with pytest.raises(RuntimeError, match="device-side assert"):
         run("small.h5")
+
+
+REALLY_SHORT = """
+import re, resource
+from pathlib import Path
+import numpy as np
+from features.extract import RegionExtractor
+from features.images import find_images
+
+samples = Path("examples/images")
+pictures = [Path(name) for name in find_images(samples)[:16]]
+extractor = RegionExtractor("mini", device="cpu")
+roomy = list(extractor.extract(pictures, samples, batch_size=2))
+held = 1024 * int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+resource.setrlimit(resource.RLIMIT_AS, (held + 200_000_000,) * 2)
+short = list(extractor.extract(pictures, samples, batch_size=16))
+for one, other in zip(short, roomy, strict=True):
+    np.testing.assert_allclose(one.features.astype(float), other.features.astype(float), atol=1e-5)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of memory are Linux's")
+def test_a_real_detector_goes_on_where_the_process_may_have_no_more_memory() -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", REALLY_SHORT], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert child.returncode == 0, child.stderr
+    assert "out of memory with 16 pictures at once" in child.stderr

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
@@ -131,7 +132,7 @@ class C4Network(nn.Module):
     def __init__(self, variant: Variant, *, amp: bool = False) -> None:
         super().__init__()
         self.variant = variant
-        self.amp = amp
+        self.precision = torch.bfloat16 if amp else torch.float32
         self.trunk = Trunk(variant)
         self.rpn = ProposalNetwork(variant)
         self.head = Head(variant)
@@ -164,21 +165,20 @@ class C4Network(nn.Module):
                 f"wanted is ({variant.cell_anchors}, 4)"
             )
         network.anchors = anchors
+        for convolutions in (network.trunk, network.rpn, network.head.layer4):
+            convolutions.to(network.precision)
         return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-
-    def _convolving(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.amp)
 
     def c4_map(self, picture: Tensor) -> Tensor:
         """(3, H, W) prepared picture -> (1, C, H / 16, W / 16) map, float32."""
-        with self._convolving(picture.device):
-            # contiguous, as every crop would otherwise make it for itself
-            return self.trunk(picture[None]).float().contiguous()
+        with _exact_convolutions():
+            c4 = self.trunk(picture[None].to(self.precision))
+        return c4.float().contiguous()  # once, as every crop would otherwise make it for itself
 
     def proposals(self, c4: Tensor, size: tuple[int, int], scale: float) -> Tensor:
         """(N, 4) boxes on a prepared picture of (height, width), best first; see ``ProposalNetwork``."""
-        with self._convolving(c4.device):
-            scores, deltas = self.rpn(c4)
+        with _exact_convolutions():
+            scores, deltas = self.rpn(c4.to(self.precision))
         anchors = grid_anchors(self.anchors, c4.shape[2], c4.shape[3])
         return self.rpn.propose(scores, decode_boxes(deltas, anchors, self.variant), size, scale)
 
@@ -193,8 +193,8 @@ class C4Network(nn.Module):
         else:
             half_pixel = self.variant.crop == "align-half-pixel"
             crops = roi_align(c4, [boxes], size, 1 / STRIDE, sampling_ratio=0, aligned=half_pixel)
-        with self._convolving(c4.device):
-            maps = self.head.layer4(crops.contiguous(memory_format=torch.channels_last))
+        with _exact_convolutions():
+            maps = self.head.layer4(crops.to(self.precision, memory_format=torch.channels_last))
         return maps.float().mean((2, 3))
 
     def class_logits(self, vectors: Tensor) -> Tensor:
@@ -228,6 +228,11 @@ class C4Network(nn.Module):
         if variant.attribute_none_scored:
             return scores.softmax(dim=1)[:, some]
         return scores[:, some].softmax(dim=1)
+
+
+def _exact_convolutions() -> AbstractContextManager[None]:
+    """Within it convolutions in float32 are that, not CUDA's default TF32, and always by one kernel."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def fold_batch_norms(state: Mapping[str, Tensor], eps: float) -> dict[str, Tensor]:

@@ -13,6 +13,11 @@ from importlib.metadata import version
 
 COMMANDS = {
     "extract": ("features.extract", "find the regions of every picture in a folder and write one HDF5 file"),
+    "verify": ("features.verify", "list every problem of a regions file"),
+    "export": ("features.export", "write regions as Oscar TSV, M2 HDF5 or npz files"),
+    "import-tsv": ("features.import_tsv", "make a regions file of features that Oscar or VinVL published"),
+    "preview": ("features.preview", "draw regions and their Chinese names into the pictures"),
+    "selfcheck": ("features.selfcheck", "compare a detector with features that somebody published"),
     "train-detector": ("features.train_detector", "train the mini detector on PASCAL VOC"),
     "train": ("captioning.train", "train a captioner; without arguments, a one-minute run on the samples"),
     "caption": ("captioning.caption", "caption a folder of pictures or a file of regions"),

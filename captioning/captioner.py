@@ -32,7 +32,7 @@ from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
 from captioning.precision import pick_device
 from captioning.writing import write_captions
 from features.images import ImageError
-from features.store import Regions, RegionStore
+from features.store import IMPORTED, Regions, RegionStore
 from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis
 from oscar.scoring import score_captions
@@ -222,14 +222,21 @@ class Captioner:
         """The detector that the checkpoint names, loaded on first use.
 
         Raises:
-            DetectorMismatch: The weights found here are not those the checkpoint was trained with.
+            DetectorMismatch: The weights found here are not those the checkpoint was trained with, or its
+                features were imported.
             FileNotFoundError: The detector's weights are not on this machine.
         """
         if self._extractor is None:
-            from features.extract import RegionExtractor
-
             wanted = self.info.detector
-            extractor = RegionExtractor(wanted.backend, self._weights, str(self.device))
+            if wanted.backend == IMPORTED:
+                raise DetectorMismatch(
+                    f"checkpoint {self.name} was trained on imported features, whose detector is not known "
+                    f"here: give it regions instead of pictures.\n  {extract_command(wanted, 'DIR')}"
+                )
+            from features.extract import DetectorOptions, RegionExtractor
+
+            options = DetectorOptions(**wanted.options)
+            extractor = RegionExtractor(wanted.backend, self._weights, str(self.device), options)
             if extractor.fingerprint != wanted.fingerprint:
                 found = extractor.fingerprint
                 raise DetectorMismatch(

@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class DetectorInfo:
     feature_dim: int
     vocabulary_id: str
     has_globals: bool
+    options: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Fields of ``DetectorOptions``, to be asked for again; what they do the fingerprint covers."""
 
 
 @dataclass(frozen=True, kw_only=True)

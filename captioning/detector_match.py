@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from captioning.checkpoints import DetectorInfo
-from features.store import RegionStore
+from features.store import IMPORTED, RegionStore
 
 
 class DetectorMismatch(ValueError):
@@ -21,6 +23,7 @@ def detector_of(store: RegionStore) -> DetectorInfo:
         feature_dim=store.feature_dim,
         vocabulary_id=store.vocabulary_id,
         has_globals=store.has_globals,
+        options=dict(store.meta.run.get("options", {})),
     )
 
 
@@ -37,5 +40,19 @@ def extract_command(detector: DetectorInfo, images: str, old: Path | None = None
     """The command that makes regions this checkpoint reads; never over the old file."""
     name = f"regions-{detector.backend}.h5" if old is None else f"{old.stem}-{detector.backend}.h5"
     out = name if old is None else str(old.with_name(name))
-    quoted = [shlex.quote(word) for word in (images, out, detector.backend)]
-    return "python -m features.extract --images {} --out {} --backend {}".format(*quoted)
+    if detector.backend == IMPORTED:
+        return f"python -m features.import_tsv FOLDER {shlex.quote(out)} --detector NAME"
+    words = ["--images", images, "--out", out, "--backend", detector.backend, *_flags(detector.options)]
+    return "python -m features.extract " + " ".join(map(shlex.quote, words))
+
+
+def _flags(options: Mapping[str, Any]) -> Iterator[str]:
+    """The flags of features.extract that ask for these options."""
+    for name, value in options.items():
+        if name == "overrides":
+            for rule, number in value.items():
+                yield from (f"--selection.{rule}", str(number))
+        elif value is True:
+            yield f"--{name}"
+        elif value:
+            yield from (f"--{name}", str(value))

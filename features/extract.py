@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from features.arguments import parse_config
-from features.backends.base import pick_device
+from features.backends.base import DetectorOptions, pick_device
 from features.devices import devices_of, extract_on_devices
 from features.dry_run import estimate
 from features.extract_config import ExtractConfig
@@ -25,7 +25,7 @@ from features.preview import PreviewConfig, preview
 from features.progress import failure_lines, printable
 from features.report import Report, peak_memory
 
-__all__ = ["ExtractConfig", "RegionExtractor", "extract", "main"]
+__all__ = ["DetectorOptions", "ExtractConfig", "RegionExtractor", "extract", "main"]
 
 OK, FATAL = 0, 1
 

@@ -22,7 +22,7 @@ from features.oscar_regions import VectorForm, convert, find_form
 from features.oscar_tsv import FeatureLine, LabelFile, TsvLine, parse_feature_line, parse_size, read_lines
 from features.output import Output, ShardWriter
 from features.progress import failure_lines, printable, say
-from features.schema import Regions, StoreMeta
+from features.schema import IMPORTED, Regions, StoreMeta
 
 __all__ = ["ImportConfig", "Imported", "import_tsv", "main"]
 
@@ -101,7 +101,7 @@ def import_tsv(config: ImportConfig) -> Imported:
     """
     source = _open_source(config)
     meta = StoreMeta(
-        backend="oscar-tsv",
+        backend=IMPORTED,
         description={"source": "Oscar TSV", "detector": config.detector.strip()},
         vocabulary=tuple(source.class_ids),
         vocabulary_id=source.vocabulary_id,

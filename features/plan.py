@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -88,6 +88,7 @@ def _run_record(config: ExtractConfig) -> dict[str, Any]:
     device = pick_device(config.device)
     return {
         "images": str(config.images),
+        "options": asdict(config.options),
         "command": sys.argv,
         "time_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),

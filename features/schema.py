@@ -42,6 +42,7 @@ import numpy as np
 
 __all__ = [
     "GLOBAL_GEOMETRY",
+    "IMPORTED",
     "Layout",
     "Regions",
     "StoreError",
@@ -54,6 +55,8 @@ __all__ = [
 
 FORMAT = "region-features"
 VERSION = 1
+IMPORTED = "oscar-tsv"
+"""Stands for the detector in files that were imported from others' features, not extracted."""
 DTYPE = "float16"
 GLOBAL_GEOMETRY = (0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
 """Geometry of the whole picture, as of a region that covers it."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from features.schema import (
     GLOBAL_GEOMETRY,
+    IMPORTED,
     Layout,
     Regions,
     StoreError,
@@ -28,6 +29,7 @@ from features.store_file import OpenFiles, meta_of_all
 
 __all__ = [
     "GLOBAL_GEOMETRY",
+    "IMPORTED",
     "RegionStore",
     "Regions",
     "StoreError",

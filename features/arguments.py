@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 from jsonargparse import ArgumentParser
@@ -23,7 +23,8 @@ def parse_config(
         command: As in ``python -m command``.
         config_class: A dataclass; fields without default are required.
         argv: Arguments; those of the process by default.
-        positional: Fields that are given by their place, in the order of the dataclass, not by a flag.
+        positional: Fields that are given by their place, in the order of the dataclass, not by a flag; of a
+            list there must be one or more.
 
     Raises:
         SystemExit: With code 2 for anything wrong, 0 after ``--help`` or ``--print_config``.
@@ -51,7 +52,10 @@ def _add_flags(
         names = dict.fromkeys([field.name, field.name.replace("_", "-")])
         settings: dict[str, Any] = {"help": " ".join((texts.get(field.name) or "").split())}
         if field.name in positional:
-            parser.add_argument(field.name, type=types[field.name], **settings)
+            kind = types[field.name]
+            if get_origin(kind) is list:
+                (kind,), settings["nargs"] = get_args(kind), "+"
+            parser.add_argument(field.name, type=kind, **settings)
             continue
         if types[field.name] is bool:
             settings["action"] = "store_true"

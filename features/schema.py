@@ -82,6 +82,8 @@ OPTIONAL_DATASETS = (
     "num_proposals",
 )
 
+KNOWN_NAMES = (*ROW_DATASETS, *IMAGE_DATASETS, "offsets", "image_ids", "failed", "vocab")
+"""All that the root of a file may hold."""
 PAIRS = (("attribute_ids", "attribute_scores"), ("class_ids", "class_scores"))
 """Optional datasets that come together."""
 RECORD_FIELDS = {name: name for name in OPTIONAL_DATASETS} | {"globals": "global_feature"}
@@ -241,18 +243,19 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def box_geometry(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+def box_geometry(boxes: np.ndarray, width: int | np.ndarray, height: int | np.ndarray) -> np.ndarray:
     """Box numbers of Oscar and VinVL: x1/W y1/H x2/W y2/H w/W h/H.
 
     Args:
         boxes: (R, 4) xyxy in pixels.
-        width: W of the picture.
-        height: H of the picture.
+        width: W of the picture, or (R,) of the picture of each box.
+        height: H, likewise.
 
     Returns:
         (R, 6) float32; width before height, as VinVL's released features have it.
     """
-    scaled = np.asarray(boxes, np.float32) / np.array([width, height, width, height], np.float32)
+    sides = np.stack(np.broadcast_arrays(width, height, width, height), axis=-1).astype(np.float32)
+    scaled = np.asarray(boxes, np.float32) / sides
     return np.concatenate([scaled, scaled[:, 2:] - scaled[:, :2]], axis=1)
 
 

@@ -47,6 +47,7 @@ class StoreFile:
         self.path = path
         self._file: h5py.File | None = None
         self.rows: dict[str, Any] = {}  # dataset name -> array or h5py dataset
+        self.strings: dict[str, list[str]] = {}
         try:
             self._file = h5py.File(path, "r", locking=False)  # sealed files never change
             self._read_head(self._file)
@@ -59,6 +60,10 @@ class StoreFile:
             raise StoreError(self._explain_unreadable(error)) from error
         if all(isinstance(rows, np.ndarray) for rows in self.rows.values()):
             self._close_hdf5()  # memory maps outlive it, and they survive a fork
+
+    def _refuse(self, reason: str, dataset: str | None = None) -> None:
+        """What is done about a file that cannot be trusted; ``features.verification`` goes on instead."""
+        raise StoreError(reason)
 
     def close(self) -> None:
         """Let go of the file; its rows cannot be read any more."""
@@ -95,10 +100,11 @@ class StoreFile:
                 f"{VERSION}. Extract again, or use the release that wrote the file."
             )
         if attributes.get("complete") != 1:
-            raise StoreError(f"{self.path}: was never finished (no complete = 1). {AGAIN}")
+            self._refuse(f"{self.path}: was never finished (no complete = 1). {AGAIN}")
         for name in ("description", "run"):
             attributes[name] = json.loads(attributes[name])
         self.attributes = attributes
+        self.names = list(file)
         present = {name for name in OPTIONAL_DATASETS if name in file}
         present.update(name for pair in PAIRS if present.intersection(pair) for name in pair)
         self.layout = Layout(
@@ -117,7 +123,7 @@ class StoreFile:
             run=attributes["run"],
         )
         if attributes["fingerprint"] != self.meta.fingerprint:
-            raise StoreError(f"{self.path}: its attributes were changed after it was written. {AGAIN}")
+            self._refuse(f"{self.path}: its attributes were changed after it was written. {AGAIN}")
 
     def _read_datasets(self, file: h5py.File) -> None:
         self.image_ids = self._strings(file, "image_ids")
@@ -128,9 +134,12 @@ class StoreFile:
         whole = np.asarray(np.memmap(self.path, np.uint8, mode="r"))
         for name, (dtype, shape) in dataset_types(self.meta.feature_dim, self.layout).items():
             length = n_rows if name in ROW_DATASETS else n_images + (name == "offsets")
-            self.rows[name] = self._rows(file, name, dtype, (length, *shape), whole)
-        self._region_fields = [name for name in ROW_DATASETS if name in self.rows]
-        self.offsets = np.array(self.rows.pop("offsets"))  # (M + 1,)
+            try:
+                self.rows[name] = self._rows(file, name, dtype, (length, *shape), whole)
+            except StoreError as error:
+                self._refuse(str(error), name)
+        self.region_fields = [name for name in ROW_DATASETS if name in self.rows]
+        self.offsets = np.array(self.rows["offsets"])  # (M + 1,)
         steps = np.diff(self.offsets)
         if self.offsets[0] != 0 or self.offsets[-1] != n_rows or (steps < 0).any():
             raise StoreError(
@@ -151,7 +160,8 @@ class StoreFile:
         return place
 
     def _strings(self, file: h5py.File, name: str) -> list[str]:
-        return [str(text) for text in self._dataset(file, name).asstr()[...]]
+        self.strings[name] = [str(text) for text in self._dataset(file, name).asstr()[...]]
+        return self.strings[name]
 
     def _rows(
         self, file: h5py.File, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], whole: np.ndarray
@@ -180,11 +190,19 @@ class StoreFile:
 
         Args:
             row: Of the picture, in ``image_ids``.
+
+        Raises:
+            StoreError: Compressed vectors that cannot be decompressed.
         """
         rows = self.rows
         own = slice(self.offsets.item(row), self.offsets.item(row + 1))
         sizes, digest = rows["image_sizes"], rows["image_sha256"][row].tobytes()
-        fields = {name: np.array(rows[name][own]) for name in self._region_fields}
+        try:
+            fields = {name: np.array(rows[name][own]) for name in self.region_fields}
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: {self.image_ids[row]!r} is unreadable ({error}). {AGAIN}"
+            ) from error
         if "globals" in rows:
             fields["global_feature"] = np.array(rows["globals"][row])
         return Regions(

@@ -185,14 +185,17 @@ class _Block:
     n_attributes: int
 
 
+def _per_row(wrong: np.ndarray) -> np.ndarray:
+    """(N, …) bool -> (N,) bool, whether any of a row is wrong."""
+    return np.asarray(wrong.any(axis=tuple(range(1, wrong.ndim))))
+
+
 def _outside(scores: np.ndarray) -> np.ndarray:
-    wrong = ~((scores >= 0) & (scores <= 1))  # NaN is outside too
-    return wrong if wrong.ndim == 1 else wrong.any(1)
+    return _per_row(~((scores >= 0) & (scores <= 1)))  # NaN is outside too
 
 
 def _beyond(ids: np.ndarray, least: int, end: int) -> np.ndarray:
-    wrong = (ids < least) | (ids >= end)
-    return wrong if wrong.ndim == 1 else wrong.any(1)
+    return _per_row((ids < least) | (ids >= end))
 
 
 def _rising(block: _Block) -> np.ndarray:
@@ -202,18 +205,21 @@ def _rising(block: _Block) -> np.ndarray:
 
 def _out_of_picture(block: _Block) -> np.ndarray:
     boxes = block.rows["boxes"]
-    reach = (boxes < -_PIXEL) | (boxes > np.tile(block.sides, 2) * (1 + 1e-6) + _PIXEL)
-    return reach.any(1)
+    return _per_row((boxes < -_PIXEL) | (boxes > np.tile(block.sides, 2) + _PIXEL))
 
 
 _ROW_CHECKS: tuple[tuple[str, str, Callable[[_Block], np.ndarray]], ...] = (
-    ("features", "features of {} regions hold NaN or Inf", lambda b: ~np.isfinite(b.rows["features"]).all(1)),
-    ("boxes", "boxes of {} regions hold NaN or Inf", lambda b: ~np.isfinite(b.rows["boxes"]).all(1)),
+    (
+        "features",
+        "features of {} regions hold NaN or Inf",
+        lambda b: _per_row(~np.isfinite(b.rows["features"])),
+    ),
+    ("boxes", "boxes of {} regions hold NaN or Inf", lambda b: _per_row(~np.isfinite(b.rows["boxes"]))),
     ("boxes", "boxes of {} regions reach out of the picture", _out_of_picture),
     (
         "boxes",
         "boxes of {} regions end before they begin",
-        lambda b: (b.rows["boxes"][:, 2:] < b.rows["boxes"][:, :2]).any(1),
+        lambda b: _per_row(b.rows["boxes"][:, 2:] < b.rows["boxes"][:, :2]),
     ),
     (
         "object_ids",
@@ -245,7 +251,7 @@ _ROW_CHECKS: tuple[tuple[str, str, Callable[[_Block], np.ndarray]], ...] = (
     (
         "class_scores",
         "class scores of {} regions are not best first",
-        lambda b: (np.diff(b.rows["class_scores"], axis=1) > 0).any(1),
+        lambda b: _per_row(np.diff(b.rows["class_scores"], axis=1) > 0),
     ),
 )
 
@@ -275,5 +281,5 @@ def _examine_rows(found: Examined, file: StoreFile, first: int, last: int) -> No
 
 def _other_geometry(block: _Block) -> np.ndarray:
     wanted = box_geometry(block.rows["boxes"], block.sides[:, 0], block.sides[:, 1])
-    same = np.isclose(block.rows["geometry"], wanted, rtol=0, atol=_GEOMETRY, equal_nan=True).all(1)
-    return ~same & (block.sides >= 1).all(1)
+    same = np.isclose(block.rows["geometry"], wanted, rtol=0, atol=_GEOMETRY, equal_nan=True)
+    return _per_row(~same) & ~_per_row(block.sides < 1)

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -49,7 +50,7 @@ def change(path: Path, name: str, edit: Callable[[np.ndarray], None], *, honest:
             file[name].attrs["crc32"] = np.uint32(zlib.crc32(np.ascontiguousarray(data).data))
 
 
-def put(place: tuple[object, ...], value: float) -> Callable[[np.ndarray], None]:
+def put(place: Any, value: float) -> Callable[[np.ndarray], None]:
     def edit(data: np.ndarray) -> None:
         data[place] = value
 
@@ -327,6 +328,10 @@ def from_the_future(path: Path) -> None:
         file.attrs["version"] = 9
 
 
+def not_hdf5(path: Path) -> None:
+    path.write_bytes(b"hello")
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
 
@@ -341,7 +346,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         r"features is float64 \(10, 4\), wanted is float16 \(10, 4\)",
     ),
     "truncated": (truncated, "truncated|not HDF5"),
-    "not HDF5": (lambda path: path.write_bytes(b"hello"), r"not HDF5 \(5 bytes\)"),
+    "not HDF5": (not_hdf5, r"not HDF5 \(5 bytes\)"),
     "external link": (external_link, "dataset 'features' is missing"),
     "filter plugin missing": (no_filter, "features cannot be decompressed: filter 40001"),
     "version from the future": (from_the_future, "region-features version 9; this program reads version 1"),

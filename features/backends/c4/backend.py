@@ -127,10 +127,7 @@ class C4Backend(Backend):
         probabilities = network.class_probabilities(logits)
         if given is None:
             kept = self._select(probabilities, vectors, proposals, shape)
-            # a box that ends where the prepared picture does may end a rounding beyond the original
-            found_boxes = np.minimum(
-                (kept.boxes / scale).cpu().numpy(), np.array([size[1], size[0]] * 2, np.float32)
-            )
+            found_boxes = _valid((kept.boxes / scale).cpu().numpy(), size)
         else:
             kept = keep_all(probabilities, proposals)
             found_boxes = given[kept.rows.cpu().numpy()]
@@ -169,6 +166,16 @@ class C4Backend(Backend):
         )
         ids = ids.where(scores > self.variant.attribute_min_score, -1)
         return ids.int().cpu().numpy(), scores.cpu().numpy()
+
+
+def _valid(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(R, 4) boxes that end within an original of (height, width), and not before they start.
+
+    What ends where the prepared picture does may end a rounding further. Where the last pixel belongs to
+    a box, one of less than a pixel has its end before its start.
+    """
+    ends = np.minimum(boxes[:, 2:], np.array([size[1], size[0]], np.float32))
+    return np.concatenate([boxes[:, :2], np.maximum(ends, boxes[:, :2])], axis=1)
 
 
 def _with_attributes() -> str:

@@ -129,6 +129,17 @@ def test_refined_boxes_are_kept_where_the_profile_says_so(load: Load) -> None:
     assert np.abs(kept.boxes - moved.boxes).max() > 0.01
 
 
+def test_a_box_of_less_than_a_pixel_does_not_end_before_it_starts(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load("vinvl-x152")
+    slivers = torch.tensor([[30.0, 20, 29.25, 60], [50, 40, 90, 39.5]])  # sides of 0.25 and 0.5, counted + 1
+    monkeypatch.setattr(backend.network, "proposals", lambda *_: slivers)
+    (found,) = detect(backend)
+    assert len(found.boxes) == 2
+    assert (found.boxes[:, 2:] >= found.boxes[:, :2]).all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_given_boxes_are_all_kept_as_they_are(name: str, load: Load) -> None:
     given = np.array(

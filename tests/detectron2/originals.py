@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
 from PIL import Image
+from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor
 
 SHORT, LONGEST, N_PROPOSALS = 128, 192, 40
@@ -39,34 +42,58 @@ def zoo_config(package: Path, depth: int) -> Any:
     return config
 
 
+@torch.no_grad()
 def seeded(config: Any) -> Any:
-    """The model of a config with weights that tell regions apart; fresh ones score every class alike."""
+    """The model of a config with weights that tell regions apart; fresh ones score every class alike.
+
+    While it looks at a picture, each layer is set to what it sees: norms as training would leave them, heads
+    so that their outputs lie around 0 with the deviation given here.
+    """
+    from detectron2.layers import FrozenBatchNorm2d
     from detectron2.modeling import build_model
 
     torch.manual_seed(7)
     model = build_model(config).eval()
-    for name, values in model.named_buffers():
-        if ".norm." in name:
-            centre = 0.0 if name.endswith(("bias", "running_mean")) else 1.0
-            # The last of a block is added to its input; as large as that, 30 blocks would overflow.
-            centre = 0.2 if name.endswith("conv3.norm.weight") else centre
-            values.copy_(centre + (torch.rand_like(values) - 0.5) * 0.4)
     rpn, predictor = model.proposal_generator.rpn_head, model.roi_heads.box_predictor
-    (picture,) = pictures(1)
-    pixels = pil_to_tensor(picture.resize((LONGEST, SHORT)))
-    for twins in (
-        {rpn.objectness_logits: 2.0, rpn.anchor_deltas: 0.3},
-        {predictor.cls_score: 3.0, predictor.bbox_pred: 1.0},
-    ):
-        with recorded(*twins) as calls, torch.inference_mode():
-            model([{"image": pixels}])
-        for (layer, spread), ((inputs, _),) in zip(twins.items(), calls, strict=True):
-            _spread(layer, inputs.transpose(0, 1).flatten(1), spread)
+    heads = {
+        rpn.conv: 1.0,
+        rpn.objectness_logits: 2.0,
+        rpn.anchor_deltas: 0.02,
+        predictor.cls_score: 2.0,
+        predictor.bbox_pred: 0.3,
+    }
+    hooks = [layer.register_forward_pre_hook(partial(_spread, spread)) for layer, spread in heads.items()]
+    for name, norm in model.named_modules():
+        if isinstance(norm, FrozenBatchNorm2d):
+            gain = 0.1 if name.endswith("conv3.norm") else 1.0  # added to a sum that grows with every block
+            hooks.append(norm.register_forward_pre_hook(partial(_settle, gain)))
+    model([{"image": pil_to_tensor(pictures(1)[0].resize((LONGEST, SHORT)))}])
+    for hook in hooks:
+        hook.remove()
     return model
 
 
+def _settle(gain: float, norm: Any, inputs: tuple[Tensor]) -> None:
+    """Give a frozen batch norm the statistics of its (N, C, h, w) inputs, and random gains and shifts."""
+    norm.running_mean.copy_(inputs[0].mean((0, 2, 3)))
+    norm.running_var.copy_(inputs[0].var((0, 2, 3)))
+    norm.weight.copy_(gain * (0.5 + torch.rand_like(norm.weight)))
+    norm.bias.copy_(gain * (torch.rand_like(norm.bias) - 0.5))
+
+
+def _spread(spread: float, layer: nn.Conv2d | nn.Linear, inputs: tuple[Tensor]) -> None:
+    """Give a layer random weights whose outputs have mean 0 and this deviation, each over all its inputs."""
+    seen = inputs[0]
+    if isinstance(layer, nn.Conv2d):
+        seen = F.unfold(seen, layer.kernel_size, padding=layer.padding).transpose(1, 2).flatten(0, 1)
+    weights = torch.randn(len(layer.weight), seen.shape[1])
+    weights *= spread / (seen @ weights.T).std(dim=0)[:, None]
+    layer.weight.copy_(weights.view_as(layer.weight))
+    layer.bias.copy_(-(seen.mean(dim=0) @ weights.T))
+
+
 @contextmanager
-def recorded(*modules: torch.nn.Module) -> Iterator[list[list[tuple[Any, Any]]]]:
+def recorded(*modules: nn.Module) -> Iterator[list[list[tuple[Any, Any]]]]:
     """What goes into modules and comes out while they are called: a list of (input, output) a module."""
     calls: list[list[tuple[Any, Any]]] = [[] for _ in modules]
     hooks = [
@@ -76,16 +103,6 @@ def recorded(*modules: torch.nn.Module) -> Iterator[list[list[tuple[Any, Any]]]]
     yield calls
     for hook in hooks:
         hook.remove()
-
-
-@torch.no_grad()
-def _spread(layer: torch.nn.Conv2d | torch.nn.Linear, inputs: torch.Tensor, spread: float) -> None:
-    """Give a linear layer random weights whose outputs for (C, N) inputs have mean 0 and this deviation."""
-    inputs = inputs.clone()
-    weights = torch.randn(len(layer.weight), len(inputs))
-    weights *= spread / (weights @ inputs).std(dim=1, keepdim=True)
-    layer.weight.copy_(weights.view_as(layer.weight))
-    layer.bias.copy_(-(weights @ inputs.mean(dim=1)))
 
 
 def write_original(folder: Path, config: Any) -> Original:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from features.backends.base import Backend, Detections, DetectorOptions, file_sha256
 from features.backends.detectron2_model import read_model
-from features.regions import COCO, KeptRegions, select_regions, top_classes
+from features.regions import COCO, keep_all, select_regions, top_classes
 
 __all__ = ["Detectron2Backend", "ShortestEdgePreprocessor"]
 
@@ -141,11 +141,13 @@ class Detectron2Backend(Backend):
     ) -> list[Detections]:
         """See :class:`Backend`."""
         given = boxes if boxes is not None else [None] * len(sizes)
-        # One after another: a picture's numbers then are the same whoever is in its batch.
-        return [
-            self._look(picture.to(self.device), size, own)
-            for picture, size, own in zip(batch, sizes, given, strict=True)
-        ]
+        # In float32 as written, which is not CUDA's default; one after another, so that a picture has the
+        # same numbers whoever is in its batch.
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return [
+                self._look(picture.to(self.device), size, own)
+                for picture, size, own in zip(batch, sizes, given, strict=True)
+            ]
 
     def _look(self, picture: Tensor, size: tuple[int, int], given: np.ndarray | None) -> Detections:
         """Regions of one prepared picture (3, H, W); see :meth:`detect`."""
@@ -177,7 +179,7 @@ class Detectron2Backend(Backend):
             kept = select_regions(probabilities, candidates, self.selection)
             found_boxes = kept.boxes.cpu().numpy() / scale
         else:
-            kept = _every_region(probabilities, proposals)
+            kept = keep_all(probabilities, proposals)
             found_boxes = given[kept.rows.cpu().numpy()]
         class_ids, class_scores = top_classes(probabilities[kept.rows], self.class_topk)
         return Detections(
@@ -213,10 +215,3 @@ def _clipped(refined: Tensor, shape: tuple[int, int]) -> Tensor:
     boxes = refined.unflatten(1, (-1, 4)) if refined.shape[1] > 4 else refined
     height, width = shape
     return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
-
-
-def _every_region(probabilities: Tensor, boxes: Tensor) -> KeptRegions:
-    """All regions, each with its best class, score-descending."""
-    scores, object_ids = probabilities.max(dim=1)
-    scores, rows = scores.sort(descending=True, stable=True)
-    return KeptRegions(boxes=boxes[rows], object_ids=object_ids[rows], scores=scores, rows=rows)

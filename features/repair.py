@@ -40,8 +40,7 @@ def repair(found: Examined, out: Path) -> int:
     if out.exists():
         raise FileExistsError(f"{out}: is there already and is not replaced; name another output")
     if "geometry" not in file.rows:  # it is recomputed anyway
-        file.rows["geometry"] = np.zeros((int(file.offsets[-1]), 6), np.float32)
-        file.region_fields.append("geometry")
+        file.per_region.append(("geometry", np.zeros((int(file.offsets[-1]), 6), np.float32)))
     good = [row for row in range(len(file.image_ids)) if row not in found.bad_rows]
     if not good:
         raise ValueError(f"{found.path}: no picture of it is good")

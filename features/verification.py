@@ -262,7 +262,7 @@ def _examine_rows(found: Examined, file: StoreFile, first: int, last: int) -> No
     pictures = np.repeat(np.arange(first, last), counts)  # (N,) row of the picture
     sizes = np.asarray(file.rows["image_sizes"])[pictures].astype(np.float32)
     block = _Block(
-        rows={name: np.asarray(file.rows[name][start:stop]) for name in file.region_fields},
+        rows={name: np.asarray(rows[start:stop]) for name, rows in file.per_region},
         sides=sizes[:, ::-1],
         same=pictures[1:] == pictures[:-1],
         n_classes=len(file.meta.vocabulary),

@@ -42,7 +42,7 @@ def line_plot(title: str, x_name: str, y_name: str, lines: Sequence[Line]) -> st
             yield f'<text x="{LEFT - 8}" y="{at + 4:.1f}" text-anchor="end">{y:g}</text>'
         yield f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" text-anchor="end">{escape(x_name)}</text>'
         yield f'<text x="{LEFT - 8}" y="{TOP - 12}" text-anchor="end">{escape(y_name)}</text>'
-        for number, line in enumerate(lines):
+        for number, line in reversed(list(enumerate(lines))):  # the first lies on top
             path = " ".join("{:.1f},{:.1f}".format(*place(*point)) for point in line.points)
             yield f'<polyline points="{path}" fill="none" stroke="{line.colour}" stroke-width="1.5"/>'
             at = HEIGHT - BOTTOM - 16 * (len(lines) - number) + 4

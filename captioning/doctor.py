@@ -246,8 +246,8 @@ def check_detectron2() -> list[Check]:
     clone = "https://github.com/facebookresearch/detectron2"
     cure = (
         f"only --backend detectron2 needs it: pip install 'tushuo[detectron2]' and put a clone of {clone} on "
-        "PYTHONPATH (nothing is compiled), or install it as its INSTALL.md says. detectron2's own COCO C4 weights "
-        "need neither: --backend c4 reads them"
+        "PYTHONPATH (nothing is compiled), or install it as its INSTALL.md says. Its COCO C4 weights need "
+        "neither: --backend c4 reads them"
     )
     return [Check(name="detectron2", status="missing", found="not installed", cure=cure)]
 

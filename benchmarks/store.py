@@ -39,7 +39,7 @@ def synthetic(n_pictures: int) -> tuple[list[Regions], StoreMeta]:
     random = np.random.default_rng(0)
     vectors = np.maximum(random.standard_normal((200, N_REGIONS, DIM), np.float32), 0).astype(np.float16)
     corners = np.sort(random.random((N_REGIONS, 2, 2), np.float32), axis=1).reshape(N_REGIONS, 4) * 400
-    record = {
+    record: dict[str, Any] = {
         "width": 400,
         "height": 400,
         "boxes": corners,

@@ -141,8 +141,10 @@ class StoreFile:
         # What a picture's record takes of each row dataset; looked up once, because reading is measured in µs
         self.per_region = [(name, self.rows[name]) for name in ROW_DATASETS if name in self.rows]
         self.offsets = np.array(self.rows["offsets"])  # (M + 1,)
-        self._starts = memoryview(self.offsets)  # which gives Python numbers, faster than an array does
-        self._sizes = memoryview(np.array(self.rows["image_sizes"]))  # (M, 2)
+        self._starts = (
+            self.offsets.data
+        )  # a memoryview, which gives Python numbers, faster than an array does
+        self._sizes = np.array(self.rows["image_sizes"]).data  # (M, 2)
         steps = np.diff(self.offsets)
         if self.offsets[0] != 0 or self.offsets[-1] != n_rows or (steps < 0).any():
             raise StoreError(

@@ -79,8 +79,8 @@ class Examined:
 class _LenientFile(StoreFile):
     """Notes what a reader would refuse, and goes on."""
 
-    def __init__(self, path: Path) -> None:
-        self.refused: list[tuple[str, str | None]] = []  # reason, dataset
+    def __init__(self, path: Path, refused: list[tuple[str, str | None]]) -> None:
+        self.refused = refused  # reason, dataset
         super().__init__(path)
 
     def _refuse(self, reason: str, dataset: str | None = None) -> None:
@@ -90,13 +90,15 @@ class _LenientFile(StoreFile):
 def examine(path: Path) -> Examined:
     """Find everything that is wrong with a regions file; never raises for what a file holds."""
     found = Examined(path=path)
+    refused: list[tuple[str, str | None]] = []
     try:
-        found.file = file = _LenientFile(path)
+        found.file = file = _LenientFile(path, refused)
     except StoreError as error:
-        found.note(str(error).removeprefix(f"{path}: "))
-        return found
-    for reason, dataset in file.refused:
+        refused.append((str(error), None))
+    for reason, dataset in refused:
         found.note(reason.removeprefix(f"{path}: "), RECOMPUTE if dataset == "geometry" else None)
+    if found.file is None:
+        return found
     for name, crc, wanted in changed_datasets(file):
         found.note(
             f"the bytes of {name} changed on disk (CRC-32 {crc:08x}, written was {wanted:08x})",
@@ -105,7 +107,7 @@ def examine(path: Path) -> Examined:
     for name in sorted(set(file.names).difference(KNOWN_NAMES)):
         found.note(f"holds {name!r}, which no regions file has")
     _examine_names(found, file)
-    if not any(dataset not in (None, "geometry") for _, dataset in file.refused):
+    if not any(dataset not in (None, "geometry") for _, dataset in refused):
         try:
             _examine_pictures(found, file)
             for first, last in _blocks(file):

@@ -341,6 +341,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda path: replace_dataset(path, "boxes", np.zeros((10, 5), np.float32)),
         r"boxes is float32 \(10, 5\), wanted is float32 \(10, 4\)",
     ),
+    "wrong sizes": (
+        lambda path: replace_dataset(path, "image_sizes", np.zeros((4, 3), np.int32)),
+        r"image_sizes is int32 \(4, 3\), wanted is int32 \(4, 2\)",
+    ),
     "wrong type": (
         lambda path: replace_dataset(path, "features", np.zeros((10, 4), np.float64)),
         r"features is float64 \(10, 4\), wanted is float16 \(10, 4\)",

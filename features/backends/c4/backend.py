@@ -87,11 +87,8 @@ class C4Backend(Backend):
             "anchors": self.network.anchors.tolist(),
             "feature": "mean of layer4 over the cropped proposal; global: the whole picture as one region",
             "selection": self.selection.description(),
-            "attributes": self.options.attributes,
-            "class_topk": self.options.class_topk,
             "convolutions": "bfloat16" if self.options.amp else "float32",
             "vocabulary": list(self.vocabulary),
-            "attribute_vocabulary": list(self.attribute_vocabulary),
         }
 
     @torch.inference_mode()

@@ -210,21 +210,20 @@ def test_the_best_classes_are_kept_with_their_scores(load: Load) -> None:
     assert (np.diff(found.class_scores.astype(np.float32), axis=1) <= 0).all()
 
 
-def test_every_option_and_the_weights_show_in_the_description(load: Load) -> None:
+def test_all_that_changes_numbers_shows_in_the_description(load: Load) -> None:
     plain = load("vinvl-x152")
     others = [
         load("vinvl-x152", seed=1),
         load("vinvl-x152", profile="butd"),
         load("vinvl-x152", overrides={"max_regions": 50}),
-        load("vinvl-x152", attributes=True),
-        load("vinvl-x152", class_topk=2),
         load("vinvl-x152", amp=True),
         load("vinvl-x152", changes={"norm_eps": 1e-5}),
     ]
     told = [json.dumps(backend.description(), sort_keys=True) for backend in (plain, *others)]
     assert len(set(told)) == len(told)
     assert json.loads(told[0]) == plain.description()
-    assert told[0] == json.dumps(load("vinvl-x152").description(), sort_keys=True)
+    more = load("vinvl-x152", attributes=True, class_topk=2)  # a captioner reads the same numbers
+    assert told[0] == json.dumps(more.description(), sort_keys=True)
 
 
 def test_anchors_of_a_file_replace_the_variants_and_are_described(load: Load, tmp_path: Path) -> None:

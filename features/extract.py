@@ -2,9 +2,9 @@
 
 Resumes by default: what is sealed is not done again, and pictures that were added since are extracted
 and merged. ``--shard i/N`` shares the work among any processes that see one file system, ``--devices``
-among the devices of a machine. Exit codes: 0 all pictures, 3 some could not be used (they are listed, and
-recorded in the file), 2 wrong usage, 1 nothing could be done, 130 and 143 after SIGINT and SIGTERM
-(everything that was done is sealed).
+among the devices of a machine, ``--ray`` among those of a cluster. Exit codes: 0 all pictures, 3 some could
+not be used (they are listed, and recorded in the file), 2 wrong usage, 1 nothing could be done, 130 and 143
+after SIGINT and SIGTERM (everything that was done is sealed).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from features.extractor import RegionExtractor
 from features.plan import plan
 from features.preview import PreviewConfig, preview
 from features.progress import failure_lines, printable
+from features.ray_extract import extract_on_ray
 from features.report import Report, peak_memory
 
 __all__ = ["DetectorOptions", "ExtractConfig", "RegionExtractor", "extract", "main"]
@@ -40,6 +41,8 @@ def extract(config: ExtractConfig) -> Report:
     """
     if config.devices is not None:
         return extract_on_devices(config, devices_of(config.devices))
+    if config.ray is not None:
+        return extract_on_ray(config, config.ray)
     return plan(config).run()
 
 

@@ -71,6 +71,9 @@ class ExtractConfig:
     """auto, cpu, cuda, cuda:1."""
     devices: str | None = None
     """Several devices, each with a process of its own: cuda:0,cuda:1 or all (every GPU)."""
+    ray: int | None = None
+    """So many detectors side by side on a Ray cluster: that of RAY_ADDRESS, else one that is started on this
+    machine. Each takes a GPU where the cluster has some. Needs pip install 'tushuo[ray]'."""
     batch_size: int = 8
     """Pictures a batch, at most; only pictures of one prepared shape share a batch."""
     workers: int | None = None
@@ -110,6 +113,7 @@ class ExtractConfig:
             ("batch_size", 1),
             ("shard_size", 1),
             ("workers", 0),
+            ("ray", 1),
             ("limit", 1),
             ("fixed", 1),
             ("class_topk", 0),
@@ -138,6 +142,8 @@ class ExtractConfig:
             raise ValueError(f"unknown profile {self.profile!r}; choose from {', '.join(PROFILES)}")
         if self.devices is not None and self.device != "auto":
             raise ValueError("give --device for one, or --devices for several")
+        if self.ray is not None and (self.devices is not None or self.part.count > 1 or ":" in self.device):
+            raise ValueError("ray divides the work: leave out --devices, --shard and the number of a GPU")
 
     @property
     def part(self) -> Shard:

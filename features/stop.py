@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -10,16 +11,20 @@ __all__ = ["StopRequest"]
 
 
 class StopRequest:
-    """Notes SIGINT and SIGTERM instead of dying of them; a second one ends the process at once."""
+    """Notes SIGINT and SIGTERM instead of dying of them; a second one ends the process at once.
+
+    Only in the main thread, where Python handles signals: in an actor of Ray they are Ray's.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        if threading.current_thread() is threading.main_thread():
+            self._before = {
+                number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+            }
         return self
 
     def __exit__(

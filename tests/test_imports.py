@@ -167,6 +167,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     declared = {
         "app": base | distributions(extras["app"]),
         "features.compression": base | distributions(extras["zstd"]),
+        "features.ray_extract": base | distributions(extras["ray"]),
         "features.train_detector": base | distributions(extras["train-detector"]),
         # It is on no index: whoever has it installed it by its own ways.
         "features.backends.detectron2": base | distributions(extras["detectron2"]) | {"detectron2"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -49,18 +50,21 @@ def kill_often(folder: Path, n_points: int, seed: int = 0) -> KillReport:
     draws = random.Random(seed)
     while report.points < n_points:
         place = folder / str(report.points)
-        place.mkdir(exist_ok=True)
-        out, count = place / "regions.h5", partial(count_pictures, "mini", folder / f"{report.points}.log")
+        place.mkdir()
+        out, log = place / "regions.h5", folder / "pictures.log"
+        log.write_bytes(b"")
+        count = partial(count_pictures, "mini", log)
         child = fork([*argv, str(out)], said, count)
         delay = draws.uniform(0, report.seconds_undisturbed)
         time.sleep(delay)
         everybody = bool(draws.getrandbits(1))  # else the command alone, and its workers find out
         (os.killpg if everybody else os.kill)(child, signal.SIGKILL)
         if ended(child) != -signal.SIGKILL:
-            continue  # it was quicker; the next one goes on from its file
+            shutil.rmtree(place)  # it was quicker
+            continue
         report.points += 1
         problem = run_again(argv, out, said, wanted, count)
-        redone = count.args[1].stat().st_size - N_PICTURES
+        redone = log.stat().st_size - N_PICTURES
         report.redone[redone] = report.redone.get(redone, 0) + 1
         if not problem and redone > MOST_REDONE:
             problem = f"{redone} pictures were detected again"

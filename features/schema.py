@@ -27,7 +27,7 @@ What is optional, all pictures of a file have or none. It changes no other numbe
 the fingerprint. ``features`` are contiguous, or compressed with zstd in chunks of 32 rows.
 
 Root attributes carry the format, the counts, the detector's description, the fingerprint and, written
-last, ``complete`` = 1. Every numeric dataset carries the CRC-32 of its bytes.
+last, ``complete`` = 1. Every dataset carries the CRC-32 of its bytes.
 """
 
 from __future__ import annotations

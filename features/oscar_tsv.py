@@ -147,7 +147,7 @@ def _json(column: bytes) -> Any:
 def _count(number: Any) -> int:
     try:
         return int(number)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # JSON may hold Infinity
         raise ValueError(f"the number of boxes is {number!r}") from error
 
 
@@ -185,7 +185,7 @@ def _labels(content: Any) -> Labels:
             rects=np.array([found["rect"] for found in content], np.float32).reshape(-1, 4),
             size=size,
         )
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError('wanted is a list of {"class", "conf", "rect": [x1, y1, x2, y2]}') from error
 
 

@@ -47,6 +47,7 @@ class StoreFile:
         self.path = path
         self._file: h5py.File | None = None
         self.rows: dict[str, Any] = {}  # dataset name -> array or h5py dataset
+        self.per_region: list[tuple[str, Any]] = []  # of rows, those that a picture has several of
         self.strings: dict[str, list[str]] = {}
         try:
             self._file = h5py.File(path, "r", locking=False)  # sealed files never change
@@ -68,6 +69,7 @@ class StoreFile:
     def close(self) -> None:
         """Let go of the file; its rows cannot be read any more."""
         self.rows = {}
+        self.per_region = []
         self._close_hdf5()
 
     def _close_hdf5(self) -> None:

@@ -49,12 +49,22 @@ class FpnPreprocessor:
     """RGB picture -> (3, H, W) float32 by torchvision's own normalisation and resizing, not yet padded."""
 
     def __init__(self, min_size: int, max_size: int) -> None:
+        self._max_size = max_size
         self._transform = GeneralizedRCNNTransform(
             min_size, max_size, image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]
         ).eval()
 
     def __call__(self, image: Image.Image) -> Tensor:
-        """Prepare one picture."""
+        """Prepare one picture.
+
+        Raises:
+            ValueError: It is so thin that nothing is left of its shorter side.
+        """
+        if max(image.size) > self._max_size * min(image.size):
+            raise ValueError(
+                f"too thin for torchvision's detectors: {image.width}x{image.height} pixels, wanted are "
+                f"sides of 1 to {self._max_size} at most"
+            )
         pixels = self._transform.normalize(pil_to_tensor(image).float() / 255)
         return self._transform.resize(pixels)[0]
 

@@ -287,6 +287,12 @@ def broken(tmp_path: Path, line: str, end: str = "\n") -> None:
         ("bad\t{}", 'line 2: wanted are "num_boxes" and "features", or objects with a "feature" each'),
         ("bad\t[[[", "line 2: not JSON"),
         ("bad\tseven\tAAAA", "line 2: the number of boxes is b'seven'"),
+        ('bad\t{"num_boxes": Infinity, "features": "AAAA"}', "line 2: the number of boxes is inf"),
+        ('bad\t{"num_boxes": NaN, "features": "AAAA"}', "line 2: the number of boxes is nan"),
+        (
+            'bad\t[{"class": "dog", "rect": [0, 0, 1, 1], "feature": "", "conf": ' + "9" * 400 + "}]",
+            'line 2: wanted is a list of {"class", "conf", "rect": [x1, y1, x2, y2]}',
+        ),
         ("bad\t1\tA", "line 2: "),
         ("bad\t3\tAAAAAA==", "line 2: 4 bytes are not 3 vectors of float32"),
         ("bad\t7\t" + encoded(np.zeros((7, 9))), "line 2: 9 numbers a vector; the file has 10"),

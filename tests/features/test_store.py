@@ -153,6 +153,14 @@ class Scores(Dataset[float]):
         return float(self.store.regions(NAMES[index]).features.astype(np.float64).sum())
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="tells what is mapped")
+def test_a_closed_file_is_mapped_no_more(path: Path) -> None:
+    file = StoreFile(path)
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8").count(str(path))
+    file.close()
+    assert mapped > Path("/proc/self/maps").read_text(encoding="utf-8").count(str(path)) == 0
+
+
 def test_workers_of_a_loader_read_what_this_process_reads(path: Path) -> None:
     dataset = Scores(RegionStore(path))
     wanted = [dataset[index] for index in range(len(dataset))]  # open here, before the fork

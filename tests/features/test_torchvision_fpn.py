@@ -20,7 +20,7 @@ from torchvision.models.detection import (
 from torchvision.transforms.functional import to_tensor
 
 import features.weights
-from features.backends.torchvision_fpn import COCO_CLASSES, TorchvisionBackend
+from features.backends.torchvision_fpn import COCO_CLASSES, FpnPreprocessor, TorchvisionBackend
 from features.regions import COCO, Selection
 
 SIZES: dict[str, Any] = {"min_size": 64, "max_size": 100}
@@ -191,6 +191,25 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     shared = max(width, 0) * max(height, 0)
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
     return float(shared / (sum(areas) - shared))
+
+
+@pytest.mark.parametrize("size", [(3000, 1), (1, 3000), (2, 201)])
+def test_a_picture_of_which_no_row_would_be_left_is_too_thin(size: tuple[int, int]) -> None:
+    preprocessor = FpnPreprocessor(**SIZES)
+    with pytest.raises(ValueError, match=f"too thin .*: {size[0]}x{size[1]} pixels, wanted .* 1 to 100"):
+        preprocessor(Image.new("RGB", size))
+
+
+@pytest.mark.parametrize("size", [(100, 1), (1, 100), (2, 200)])
+def test_thin_pictures_of_which_a_row_is_left_are_detected_in(
+    size: tuple[int, int], v1: tuple[FasterRCNN, Path]
+) -> None:
+    backend = TorchvisionBackend(v1[1], CPU, EVERYTHING, **SIZES)
+    few_proposals(backend.model)
+    batch = backend.preprocessor(Image.new("RGB", size))[None]
+    (found,) = backend.detect(batch, [size[::-1]])
+    assert found.global_feature is not None
+    assert np.isfinite(found.global_feature).all()
 
 
 def test_the_preprocessor_travels_to_workers(v1: tuple[FasterRCNN, Path]) -> None:

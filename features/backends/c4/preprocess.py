@@ -41,7 +41,11 @@ class Preparation:
 
     @staticmethod
     def of(variant: Variant, height: int, width: int) -> Preparation:
-        """For an original of this height and width in pixels, 1 or more each."""
+        """For an original of this height and width in pixels, 1 or more each.
+
+        Raises:
+            ValueError: It is so thin that the variant's stem has nothing left to pool.
+        """
         short, long = min(height, width), max(height, width)
         factor = None
         if variant.resize == "opencv":
@@ -59,6 +63,11 @@ class Preparation:
             shrink = min(variant.long_side / exact[1], 1.0)
             sides = int(exact[0] * shrink + 0.5), int(exact[1] * shrink + 0.5)
         new_height, new_width = (max(side, 1) for side in (sides if height <= width else sides[::-1]))
+        if variant.caffe_pool and min(new_height, new_width) < 3:  # one row after conv1; pooling takes two
+            raise ValueError(
+                f"too thin for {variant.name}: {width}x{height} pixels become {new_width}x{new_height}, "
+                "wanted are 3 or more a side"
+            )
         return Preparation(
             height=new_height,
             width=new_width,

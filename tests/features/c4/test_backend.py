@@ -51,7 +51,8 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
     monkeypatch.setattr("features.backends.c4.backend.load_vocabulary", vocabulary)
 
     def load(name: str, seed: int = 0, changes: dict[str, Any] | None = None, **options: Any) -> C4Backend:
-        variant = small(name, short_side=96, long_side=160, anchor_sizes=(16, 32, 96), **(changes or {}))
+        sizes = {"short_side": 96, "long_side": 160, "anchor_sizes": (16, 32, 96)}
+        variant = small(name, **(sizes | (changes or {})))
         monkeypatch.setitem(VARIANTS, name, variant)
         path = tmp_path / f"{name}.safetensors"
         save_file(random_state(variant, seed), path)
@@ -90,6 +91,20 @@ def test_a_picture_gives_regions_of_the_contract(name: str, load: Load) -> None:
     assert n_regions <= found.num_proposals <= 20
     assert found.attribute_ids is found.attribute_scores is found.class_ids is found.class_scores is None
     assert len(np.unique(found.features, axis=0)) > 1
+
+
+@pytest.mark.parametrize("size", [(600, 1), (1, 600), (2000, 4), (5000, 1)])
+@pytest.mark.parametrize("name", NAMES)
+def test_web_spacers_are_detected_in_or_refused_by_name(name: str, size: tuple[int, int], load: Load) -> None:
+    backend = load(name, changes={"short_side": 600, "long_side": 1000})
+    image = Image.new("RGB", size)
+    if VARIANTS[name].caffe_pool:
+        with pytest.raises(ValueError, match=f"too thin for {name}: {size[0]}x{size[1]} pixels"):
+            backend.preprocessor(image)
+        image = Image.new("RGB", (600, 2))  # 3 prepared pixels, which are enough
+    (found,) = backend.detect(backend.preprocessor(image)[None], [(image.height, image.width)])
+    assert found.global_feature is not None
+    assert np.isfinite(found.global_feature).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,7 +29,7 @@ def tiny(name: str, short: int = 6, long: int = 10) -> Variant:
         ("butd-r101", (640, 480), (800, 600)),
         ("butd-r101", (333, 500), (600, 901)),  # 500 * 600 / 333 = 900.9
         ("butd-r101", (300, 601), (499, 1000)),  # 1000 / 601 = 1.66389 of 300 = 499.2
-        ("butd-r101", (1, 5000), (1, 1000)),
+        ("butd-r101", (600, 2), (1000, 3)),
         ("frcnn-vg-finetuned", (333, 500), (600, 901)),
         ("frcnn-vg-finetuned", (427, 640), (600, 899)),  # 899.3
         ("vinvl-x152", (333, 500), (600, 900)),  # cut off, not rounded
@@ -45,6 +45,20 @@ def test_sizes_follow_the_publishers_rounding(
 ) -> None:
     found = Preparation.of(VARIANTS[name], *size)
     assert (found.height, found.width) == wanted
+
+
+@pytest.mark.parametrize("name", ["butd-r101", "frcnn-vg-finetuned"])
+@pytest.mark.parametrize(
+    ("size", "becomes"),
+    [((600, 1), "2x1000"), ((1, 600), "1000x2"), ((4, 2000), "1000x2"), ((1, 5000), "1000x1")],
+)
+def test_what_leaves_the_stem_nothing_to_pool_is_too_thin(
+    name: str, size: tuple[int, int], becomes: str
+) -> None:
+    height, width = size
+    told = f"too thin for {name}: {width}x{height} pixels become {becomes}, wanted are 3 or more a side"
+    with pytest.raises(ValueError, match=told):
+        Preparation.of(VARIANTS[name], height, width)
 
 
 def test_opencv_scales_both_sides_by_one_factor_and_the_others_by_what_came_out() -> None:
@@ -83,7 +97,7 @@ def slowly(pixels: np.ndarray, height: int, width: int, step_y: float, step_x: f
     return made
 
 
-@pytest.mark.parametrize("size", [(4, 5), (13, 9), (12, 20), (1, 7), (25, 31)])
+@pytest.mark.parametrize("size", [(4, 5), (13, 9), (12, 20), (1, 4), (25, 31)])
 @pytest.mark.parametrize("name", ["butd-r101", "frcnn-vg-finetuned"])
 def test_floats_are_resized_between_pixel_centres_without_antialiasing(
     name: str, size: tuple[int, int]

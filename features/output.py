@@ -20,7 +20,7 @@ from features.compression import Compression
 from features.locks import OutputError, Shard, door, parts_folder, remove_if_empty
 from features.schema import Layout, Regions, StoreError, StoreMeta
 from features.shards import merge_shards, sync_folder, write_shard
-from features.store_file import StoreFile
+from features.store_file import StoreFile, is_regions_file
 
 __all__ = ["Output", "ShardWriter", "delete_output"]
 
@@ -77,7 +77,7 @@ class Output:
             repair: Delete what a killed writer left of the share.
 
         Raises:
-            OutputError: It was extracted differently, or is no regions file.
+            OutputError: It was extracted differently, or is no regions file (which ``overwrite`` keeps too).
         """
         output = Output(path, meta, shard or Shard(), set(), {}, set(), [], [])
         if overwrite:
@@ -91,7 +91,13 @@ class Output:
             try:
                 self._take(StoreFile(self.path))
             except StoreError as error:
-                raise OutputError(f"{error} To replace it, run again with --overwrite.") from error
+                ours = is_regions_file(self.path)
+                cure = (
+                    "To replace it, run again with --overwrite."
+                    if ours
+                    else "Nothing was changed: name another --out."
+                )
+                raise OutputError(f"{error} {cure}") from error
         self.merged = self.done | self.failed.keys()
         for shard in _sealed_files(self.parts):
             ours = repair and self.shard.owns(_window_of(shard))
@@ -177,7 +183,16 @@ class Output:
 
 
 def delete_output(path: Path) -> None:
-    """Delete a regions file and what it was being made from; the caller holds its lock."""
+    """Delete a regions file and what it was being made from; the caller holds its lock.
+
+    Raises:
+        OutputError: What is there is something else, or so damaged that this cannot be told.
+    """
+    if path.exists() and not is_regions_file(path):
+        raise OutputError(
+            f"{path} is no regions file, or too damaged to tell, and is not deleted: name another --out, or "
+            "delete it yourself."
+        )
     path.unlink(missing_ok=True)
     for shard in _sealed_files(parts_folder(path)):
         shard.unlink()

@@ -27,10 +27,19 @@ from features.schema import (
     dataset_types,
 )
 
-__all__ = ["OpenFiles", "StoreFile", "meta_of_all"]
+__all__ = ["OpenFiles", "StoreFile", "is_regions_file", "meta_of_all"]
 
 _NO_DIGEST = bytes(32)
 AGAIN = "Extract again with `python -m features.extract --overwrite`, or copy the file again."
+
+
+def is_regions_file(path: Path) -> bool:
+    """Whether a file says in its head that it is a regions file, finished or not, of any version."""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return bool(_plain(file.attrs.get("format")) == FORMAT)
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError):  # no HDF5, or its structure is damaged
+        return False
 
 
 class StoreFile:
@@ -82,9 +91,17 @@ class StoreFile:
             return f"{self.path}: no such regions file. Make one with `python -m features.extract`."
         size = self.path.stat().st_size
         if not h5py.is_hdf5(self.path):
-            return f"{self.path}: not HDF5 ({size} bytes); wanted is a regions file. {AGAIN}"
+            return (
+                f"{self.path}: not HDF5 ({size} bytes); wanted is a regions file, as `python -m "
+                "features.extract` writes it. Name another file, or copy this one again."
+            )
+        again = (
+            AGAIN
+            if is_regions_file(self.path)
+            else "Extract again after you deleted it, or copy the file again."
+        )
         return (
-            f"{self.path}: broken or truncated HDF5 ({size} bytes; {error}); wanted is a sealed file. {AGAIN}"
+            f"{self.path}: broken or truncated HDF5 ({size} bytes; {error}); wanted is a sealed file. {again}"
         )
 
     def _read_head(self, file: h5py.File) -> None:

@@ -198,7 +198,10 @@ class MiniDetector(nn.Module):
             proposals, _ = self.rpn(images, levels)
         pooled = self.heads.box_head(self.heads.box_roi_pool(levels, proposals, images.image_sizes))
         logits, deltas = self.heads.box_predictor(pooled)
-        boxes = self.heads.box_coder.decode(deltas, proposals)[:, 1:]  # (sum N, C, 4)
+        boxes = self.heads.box_coder.decode(deltas, proposals)
+        boxes = boxes.reshape(len(logits), logits.shape[1], 4)[
+            :, 1:
+        ]  # (sum N, C, 4); decode forgets it at N = 0
         boxes = box_ops.clip_boxes_to_image(boxes, size)
         counts = [len(p) for p in proposals]
         probabilities = logits.softmax(-1)[:, 1:]

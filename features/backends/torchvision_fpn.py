@@ -195,8 +195,9 @@ class TorchvisionBackend(Backend):
         probabilities = logits.softmax(-1).split(counts)  # (N, 91) a picture, background first
         if keep:
             return [self._keep(*one) for one in zip(probabilities, proposals, strict=True)]
-        boxes = heads.box_coder.decode(deltas, proposals).split(counts)  # (N, 91, 4)
-        return [self._choose(*one) for one in zip(probabilities, boxes, sizes, strict=True)]
+        boxes = heads.box_coder.decode(deltas, proposals)
+        boxes = boxes.reshape(len(logits), logits.shape[1], 4)  # (N, 91, 4); decode forgets it where N is 0
+        return [self._choose(*one) for one in zip(probabilities, boxes.split(counts), sizes, strict=True)]
 
     def _keep(self, probabilities: Tensor, boxes: Tensor) -> dict[str, Tensor]:
         """All (R, 4) boxes of a picture, as :meth:`_choose` gives them; ``rows`` (R,) is their new order."""

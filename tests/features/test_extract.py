@@ -262,13 +262,51 @@ def test_the_output_of_another_detector_is_refused_and_kept(
     assert RegionStore(tmp_path / "regions.h5").meta.description == {"weights_sha256": "1" * 64}
 
 
-def test_a_file_that_is_no_regions_file_is_never_replaced_unasked(
+def _text(path: Path) -> None:
+    path.write_text("my thesis", encoding="utf-8")
+
+
+def _hdf5_of_others(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["measurements"] = [1, 2, 3]
+
+
+def _damaged_hdf5(path: Path) -> None:
+    _hdf5_of_others(path)
+    path.write_bytes(path.read_bytes()[:500])
+
+
+@pytest.mark.parametrize("flags", [[], ["--overwrite"], ["--overwrite", "--devices", "cpu,cpu"]])
+@pytest.mark.parametrize("write", [_text, _hdf5_of_others, _damaged_hdf5])
+def test_a_file_that_is_no_regions_file_is_never_replaced(
+    backend: FakeBackend,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    write: Callable[[Path], None],
+    flags: list[str],
+) -> None:
+    out = tmp_path / "regions.h5"
+    write(out)
+    before = out.read_bytes()
+    assert run(*flags) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "name another --out" in error
+    assert "run again with --overwrite" not in error
+    assert "features.extract --overwrite" not in error
+    assert out.read_bytes() == before
+
+
+def test_an_unfinished_regions_file_is_replaced_when_asked(
     backend: FakeBackend, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "regions.h5").write_text("my thesis", encoding="utf-8")
+    assert run() == 0
+    with h5py.File(tmp_path / "regions.h5", "a") as file:
+        del file.attrs["complete"]
     assert run() == 1
-    assert "not HDF5 (9 bytes)" in capsys.readouterr().err
-    assert (tmp_path / "regions.h5").read_text(encoding="utf-8") == "my thesis"
+    assert capsys.readouterr().err.rstrip().endswith("To replace it, run again with --overwrite.")
+    assert run("--overwrite") == 0
+    assert len(RegionStore(tmp_path / "regions.h5")) == len(COLOURS)
 
 
 def test_a_second_writer_is_refused_with_the_process_of_the_first(

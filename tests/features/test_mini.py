@@ -145,3 +145,11 @@ def test_given_boxes_are_neither_suppressed_nor_cut_short(weights: Path) -> None
     np.testing.assert_array_equal(many.class_ids[:, 0], many.object_ids)
     assert none.features.shape == (0, 1280)
     assert none.boxes.shape == (0, 4)
+
+
+def test_a_batch_may_be_given_no_boxes_at_all(weights: Path) -> None:
+    backend = MiniBackend(weights, torch.device("cpu"), class_topk=2)
+    found = backend.detect(pictures(2), [(320, 320)] * 2, [np.empty((0, 4), np.float32)] * 2)
+    assert [one.boxes.shape for one in found] == [(0, 4)] * 2
+    assert [one.features.shape for one in found] == [(0, 1280)] * 2
+    assert [one.class_ids is not None and one.class_ids.shape for one in found] == [(0, 2)] * 2

@@ -314,3 +314,18 @@ def test_a_picture_may_be_given_no_boxes(v1: tuple[FasterRCNN, Path]) -> None:
     assert none.features.shape == (0, 2048)
     assert none.global_feature is not None
     np.testing.assert_array_equal(one.boxes, box)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("by", ["user", "rpn"])
+def test_a_batch_without_any_box_gives_no_regions(
+    version: str, by: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = load(request.getfixturevalue(version)[1])
+    batch = torch.stack([backend.preprocessor(image) for image in pictures((120, 90))])
+    if by == "rpn":
+        monkeypatch.setattr(backend.model.rpn, "forward", lambda *_: ([torch.empty(0, 4)] * 2, {}))
+    given = [np.empty((0, 4), np.float32)] * 2 if by == "user" else None
+    found = backend.detect(batch, [(90, 120)] * 2, given)
+    assert [one.boxes.shape for one in found] == [(0, 4)] * 2
+    assert [one.features.shape for one in found] == [(0, 2048)] * 2

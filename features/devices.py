@@ -15,6 +15,7 @@ from types import TracebackType
 
 import torch
 
+from features.backends.base import pick_device
 from features.decoding import cores, default_workers
 from features.extract_config import ExtractConfig
 from features.extraction import WorkerLost
@@ -51,22 +52,28 @@ def extract_on_devices(config: ExtractConfig, devices: Sequence[str]) -> Report:
     A process that fails does not end the others: what they do is sealed, and another run does the rest.
 
     Raises:
-        ValueError: What a process met.
-        WorkerLost: A process was killed.
+        OSError: No such folder, or no pictures in it.
+        ValueError: Settings or devices that do not fit.
+        WorkerLost: A process was killed, or met an error, which the message gives.
     """
+    _check_devices(devices)
+    # What is wrong is said before anything is deleted or started; and weights are fetched once.
+    plan(replace(config, device="cpu", devices=None))
     if config.overwrite:
         with locked(config.out, wait=config.wait), door(config.out):
             delete_output(config.out)
     context = multiprocessing.get_context("spawn")
     processes: dict[Connection, SpawnProcess] = {}
-    for number, device in enumerate(devices):
-        ours, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(_share(config, device, number, len(devices)), theirs))
-        process.start()
-        theirs.close()
-        processes[ours] = process
-    with StopRequest() as stop, ExtractionProgress(0) as progress:
-        reports, errors = _listen(processes, stop, progress)
+    with StopRequest() as stop:  # before there are processes, so that none is left behind
+        for number, device in enumerate(devices):
+            ours, theirs = context.Pipe(duplex=False)
+            share = _share(config, device, number, len(devices))
+            process = context.Process(target=_work, args=(share, theirs))
+            process.start()
+            theirs.close()
+            processes[ours] = process
+        with ExtractionProgress(0) as progress:
+            reports, errors = _listen(processes, stop, progress)
     if stop.signal is None and len(reports) + len(errors) < len(devices):
         codes = [process.exitcode for process in processes.values()]
         errors.append(
@@ -76,6 +83,17 @@ def extract_on_devices(config: ExtractConfig, devices: Sequence[str]) -> Report:
     if errors:
         raise WorkerLost("; ".join(dict.fromkeys(errors)))
     return _together(reports, stop)
+
+
+def _check_devices(names: Sequence[str]) -> None:
+    n_gpus = torch.cuda.device_count()
+    for name in names:
+        try:
+            device = pick_device(name)
+        except RuntimeError as error:
+            raise ValueError(f"devices: {name!r} is none ({str(error).splitlines()[0]})") from error
+        if device.type == "cuda" and (device.index or 0) >= n_gpus:
+            raise ValueError(f"devices: there is no {name}, this machine has {n_gpus} GPUs")
 
 
 def _share(config: ExtractConfig, device: str, number: int, n_devices: int) -> ExtractConfig:

@@ -14,6 +14,7 @@ import signal
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +76,13 @@ def extract_on_ray(config: ExtractConfig, n_actors: int) -> Report:
         WorkerLost: Ray gave up; what was done is sealed.
     """
     started = time.perf_counter()
-    config = _everywhere(config)
-    if config.overwrite:
+    _check_ray()
+    overwrite, config = config.overwrite, replace(_everywhere(config), overwrite=False)
+    # What is wrong with the settings is said before anything is deleted and Ray starts.
+    whole = plan(replace(config, device="auto"))
+    if overwrite:
         with locked(config.out, wait=config.wait), door(config.out):
             delete_output(config.out)
-        config = replace(config, overwrite=False)
-    whole = plan(replace(config, device="auto"))  # what is wrong with the settings is said before Ray starts
     try:
         done = _map(config, n_actors)
     except KeyboardInterrupt:
@@ -95,6 +97,11 @@ def extract_on_ray(config: ExtractConfig, n_actors: int) -> Report:
         seconds=time.perf_counter() - started,
         **{name: sum(row[name] for row in done) / n_actors for name in _SECONDS},
     )
+
+
+def _check_ray() -> None:
+    if find_spec("ray") is None:
+        raise ValueError("Ray is not installed: pip install 'tushuo[ray]'")
 
 
 def _everywhere(config: ExtractConfig) -> ExtractConfig:
@@ -115,10 +122,8 @@ def _absolute(path: Path | None) -> Path | None:
 def _map(config: ExtractConfig, n_actors: int) -> list[dict[str, Any]]:
     """What the actors say of each shard."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray reports to its makers
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError("Ray is not installed: pip install 'tushuo[ray]'") from error
+    import ray
+
     n_shards = _SHARDS_AN_ACTOR * n_actors
     # Of a lost actor something may live on for seconds, and hold its lock: whoever gets its shard waits.
     config = replace(config, wait=True, workers=1 if config.workers is None else config.workers)

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -147,8 +148,50 @@ def test_the_error_of_a_device_is_the_error_of_the_run(
 ) -> None:
     save_picture(tmp_path / "images" / "a.png")
     words = ["--images", str(tmp_path / "images"), "--backend", "mini", "--out", str(tmp_path / "r.h5")]
-    assert main([*words, "--devices", "cpu,cpu", "--weights", str(tmp_path / "none.safetensors")]) == 1
-    assert "none.safetensors: no weights of the mini detector here" in capfd.readouterr().err
+    assert main([*words, "--workers", "0", "--fixed", "3"]) == 0
+    assert main([*words, "--devices", "cpu,cpu"]) == 1
+    assert capfd.readouterr().err.count("error: ") == 1
+    assert main([*words, "--devices", "cpu,cpu", "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--devices", "cpu,cpu", "--images", "/nowhere"], "/nowhere"),
+        (["--devices", "cpu,cpu", "--weights", "none.pth"], "none.pth: no weights of the mini detector here"),
+        (["--devices", "cpu,cdua"], "devices: 'cdua' is none"),
+        (["--devices", "cpu,cuda:99"], "devices: there is no cuda:99"),
+        (["--ray", "2", "--images", "/nowhere"], "/nowhere"),
+        (["--ray", "2", "--weights", "none.pth"], "none.pth: no weights of the mini detector here"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_finished_output_is_deleted(
+    tmp_path: Path, wrong: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    save_picture(tmp_path / "images" / "a.png")
+    words = ["--images", str(tmp_path / "images"), "--backend", "mini", "--out", str(tmp_path / "r.h5")]
+    assert main([*words, "--workers", "0"]) == 0
+    assert main([*words, "--overwrite", *wrong]) == 1
+    assert message in capfd.readouterr().err
+    assert len(RegionStore(tmp_path / "r.h5")) == 1
+
+
+def test_ctrl_c_while_the_devices_start_ends_the_run_cleanly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_picture(tmp_path / "images" / "a.png")
+    start, processes = SpawnProcess.start, []
+
+    def interrupted(process: SpawnProcess) -> None:
+        start(process)
+        processes.append(process)
+        if len(processes) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SpawnProcess, "start", interrupted)
+    words = ["--images", str(tmp_path / "images"), "--backend", "mini", "--out", str(tmp_path / "r.h5")]
+    assert main([*words, "--devices", "cpu,cpu"]) == 128 + signal.SIGINT
+    assert [process.is_alive() for process in processes] == [False, False]
 
 
 def test_of_four_extractions_of_one_output_one_writes_and_three_name_it(

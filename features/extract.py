@@ -22,7 +22,7 @@ from features.extraction import WorkerLost
 from features.extractor import RegionExtractor
 from features.plan import plan
 from features.preview import PreviewConfig, preview
-from features.progress import failure_lines, printable
+from features.progress import failure_lines, printable, say
 from features.ray_extract import extract_on_ray
 from features.report import Report, peak_memory
 
@@ -99,13 +99,16 @@ def main(argv: list[str] | None = None) -> int:
         if config.preview is not None and config.preview.exists():  # said now, not after hours
             raise FileExistsError(f"{config.preview}: exists; give another --preview")
         report = extract(config)
-        if config.preview is not None and report.complete:
-            preview(PreviewConfig(regions=config.out, images=config.images, out=config.preview))
     except (OSError, ValueError, WorkerLost) as error:
         sys.stderr.write(f"error: {printable(str(error))}\n")
         return FATAL
     for line in _summary(config, report):
         sys.stdout.write(line + "\n")
+    if config.preview is not None and report.complete:
+        try:
+            preview(PreviewConfig(regions=config.out, images=config.images, out=config.preview))
+        except (OSError, ValueError) as error:  # the regions are none the worse for it
+            say(f"no preview: {error}")
     return report.exit_code
 
 

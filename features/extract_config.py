@@ -96,7 +96,8 @@ class ExtractConfig:
     on_error: Literal["record", "stop"] = "record"
     """What a picture that cannot be used does: it is recorded as failed, or it stops the run."""
     max_errors: int | None = None
-    """Stop when more pictures than this could not be used; what was done is sealed."""
+    """Stop when more pictures than this could not be used, counted in each process by itself with --devices,
+    --shard and --ray; what was done is sealed."""
     wait: bool = False
     """Wait while another extraction writes OUT, instead of refusing."""
     preview: Path | None = None
@@ -128,6 +129,12 @@ class ExtractConfig:
             raise ValueError(
                 "overwrite would delete what other shards have done: delete OUT and OUT.parts instead"
             )
+        if self.retry_failed and (part.count > 1 or self.devices is not None or self.ray is not None):
+            raise ValueError(
+                "failed pictures are few: retry them in one process, without --shard, --devices and --ray"
+            )
+        if self.on_error == "stop" and self.max_errors is not None:
+            raise ValueError("on_error stop allows no error: leave it out, or max_errors")
         if self.dry_run and self.overwrite:
             raise ValueError("dry_run deletes nothing: leave out --overwrite, or name another --out")
 

@@ -108,6 +108,10 @@ def test_fixed_gives_every_picture_so_many_regions(tmp_path: Path, images: Path)
         (["--max_errors", "-1"], "max_errors must be 0 or more, got -1"),
         (["--on_error", "panic"], "on_error"),
         (["--dry_run", "--overwrite"], "dry_run deletes nothing"),
+        (["--retry_failed", "--shard", "0/2"], "failed pictures are few: retry them in one process"),
+        (["--retry_failed", "--devices", "cpu,cpu"], "failed pictures are few: retry them in one process"),
+        (["--retry_failed", "--ray", "2"], "failed pictures are few: retry them in one process"),
+        (["--on_error", "stop", "--max_errors", "5"], "on_error stop allows no error"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(
@@ -316,3 +320,14 @@ def test_a_preview_is_drawn_of_the_finished_file(
     assert shown == [*(f"{number}.png.jpg" for number in range(6)), "sheet-001.jpg"]
     assert run("--preview", str(tmp_path / "preview")) == 1
     assert "preview: exists; give another --preview" in capsys.readouterr().err
+
+
+def test_a_preview_that_cannot_be_drawn_leaves_the_extraction_as_good_as_it_is(
+    run: Callable[..., int], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (images / "3.png").write_bytes(b"")
+    (tmp_path / "file").touch()
+    assert run("--preview", str(tmp_path / "file" / "preview")) == 3
+    captured = capsys.readouterr()
+    assert "5 ok / 1 failed -> " in captured.out
+    assert "no preview: " in captured.err

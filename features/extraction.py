@@ -19,7 +19,7 @@ from features.decoding import Failure, decode_pictures
 from features.given_boxes import GivenBoxes
 from features.locks import OutputError, Shard, door, locked
 from features.output import Output, ShardWriter
-from features.pipeline import Batch, Detector, ahead, form_batches
+from features.pipeline import Batch, Detector, DetectorBroken, ahead, form_batches
 from features.progress import ExtractionProgress, say
 from features.report import Report
 from features.room import SAMPLE, DiskNeed
@@ -121,7 +121,7 @@ class Extraction:
             features.locks.OutputError: Another writer, an output that was extracted differently, or too
                 small a disk.
             features.schema.StoreError: A sealed file that changed on disk.
-            TooManyFailures: What was done is sealed.
+            TooManyFailures, features.pipeline.DetectorBroken: What was done is sealed.
             WorkerLost: A decode process was killed; what was done is sealed.
             OSError: The disk; what was sealed before stays.
         """
@@ -252,7 +252,7 @@ class _Run:
                     self._check_room(results.records)
                 progress.count(failed=isinstance(result, Failure))
             self._check_room(results.records, at_least=1)
-        except TooManyFailures:
+        except (TooManyFailures, DetectorBroken):
             results.failed.clear()  # they are tried again when their cause is gone
             raise
         except OutputError:

@@ -24,12 +24,24 @@ from features.given_boxes import GivenBoxes
 from features.progress import say
 from features.schema import Regions, box_geometry, check_regions
 
-__all__ = ["Batch", "Detector", "ahead", "form_batches"]
+__all__ = ["Batch", "Detector", "DetectorBroken", "ahead", "form_batches"]
 
 T = TypeVar("T")
 
 WAITING_BYTES = 1 << 28
 """Prepared pictures that may wait for others of their shape: 256 MiB."""
+_ALL_BAD = 20
+"""Where a detector fails on so many pictures and has not yet managed one, it is not the pictures."""
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "MPS backend out of memory",
+)
+
+
+class DetectorBroken(ValueError):
+    """The detector fails whatever the picture."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,13 +66,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def halves(self) -> list[Batch]:
-        """The first pictures (one more, where their number is odd) and the others."""
-        cut = -(-len(self) // 2)
-        return [
-            Batch(pictures=self.pictures[part], pixels=self.pixels[part])
-            for part in (slice(None, cut), slice(cut, None))
-        ]
+    def cut(self, size: int) -> list[Batch]:
+        """Batches of so many pictures; the last one of what is left over."""
+        parts = (slice(start, start + size) for start in range(0, len(self), size))
+        return [Batch(pictures=self.pictures[part], pixels=self.pixels[part]) for part in parts]
 
 
 def form_batches(
@@ -117,7 +126,7 @@ def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
 
 
 class Detector:
-    """Runs a back end over batches, in pieces where memory does not hold a whole one.
+    """Runs a back end over batches, in pieces where memory does not hold a whole one or it fails on one.
 
     Attributes:
         seconds: Spent inside the back end.
@@ -127,18 +136,33 @@ class Detector:
         self.seconds = 0.0
         self._backend = backend
         self._most: dict[tuple[int, ...], int] = {}  # pictures of a shape that memory is known to hold
+        self._good: Batch | None = None  # the first picture that it managed
+        self._n_bad = 0  # pictures that it failed on before
 
     def regions(self, batch: Batch) -> Iterator[Regions | Failure]:
-        """One result a picture, in their order."""
+        """One result a picture, in their order.
+
+        Raises:
+            DetectorBroken: It fails, and not because of the picture.
+        """
         pieces = deque([batch])
         while pieces:
             piece = pieces.popleft()
             shape = tuple(piece.pixels.shape[1:])
             if len(piece) > self._most.get(shape, len(piece)):
-                pieces.extendleft(reversed(piece.halves()))
+                pieces.extendleft(reversed(piece.cut(-(-len(piece) // 2))))
                 continue
-            found = self._detect(piece)
-            if found is not None:
+            found = self._try(piece)
+            if isinstance(found, str):
+                if len(piece) == 1:
+                    yield self._bad(piece, found)
+                else:
+                    names = ", ".join(picture.image_id for picture in piece.pictures)
+                    say(f"the {self._backend.name} detector {found}: trying them one by one ({names})")
+                    pieces.extendleft(reversed(piece.cut(1)))
+            elif found is not None:
+                if self._good is None:
+                    self._good = Batch.of(piece.pictures[:1])  # a copy, which does not hold the others
                 yield from map(self._result, piece.pictures, found)
             elif len(piece) > 1:
                 if not self._most:
@@ -148,6 +172,29 @@ class Detector:
             else:
                 reason = f"not enough memory for its {shape[1]}x{shape[2]} prepared pixels"
                 yield Failure(piece.pictures[0].image_id, reason)
+
+    def _try(self, batch: Batch) -> list[Detections] | str | None:
+        """The back end's answer, None where memory ran out, or what it failed with."""
+        try:
+            return self._detect(batch)
+        except (RuntimeError, ValueError) as error:  # on one odd picture, or for good: a GPU that is lost
+            what = " ".join(str(error).split()) or type(error).__name__
+            return f"failed on {len(batch)} pictures ({what})" if len(batch) > 1 else f"failed on it ({what})"
+
+    def _bad(self, piece: Batch, reason: str) -> Failure:
+        """A picture that it fails on, once it has shown that it does not fail on others too."""
+        image_id, name = piece.pictures[0].image_id, self._backend.name
+        if self._good is None:
+            self._n_bad += 1
+            broken = self._n_bad >= _ALL_BAD
+        else:
+            broken = isinstance(self._try(self._good), str)
+        if broken:
+            raise DetectorBroken(
+                f"{image_id}: the {name} detector {reason}, and so it does on others: it, its weights "
+                "or its device are broken. What was done is sealed; run the same command to go on."
+            )
+        return Failure(image_id, f"the {name} detector {reason}")
 
     def _detect(self, batch: Batch) -> list[Detections] | None:
         """The back end's answer; None where memory ran out."""
@@ -174,9 +221,9 @@ class Detector:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a type of its own; only the text tells what the processor's allocator raises."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        "DefaultCPUAllocator: can't allocate memory" in str(error)
+    """CUDA's allocator has a type of its own; only the text tells what others raise."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        text in str(error) for text in _OUT_OF_MEMORY
     )
 
 

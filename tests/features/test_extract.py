@@ -205,7 +205,10 @@ def test_a_signal_seals_what_is_done_and_the_next_run_goes_on(
 
 
 def test_a_detector_that_breaks_loses_nothing_that_was_done(
-    monkeypatch: pytest.MonkeyPatch, run: Callable[..., int], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def break_down(batch: int) -> None:
         if batch == 3:
@@ -213,8 +216,8 @@ def test_a_detector_that_breaks_loses_nothing_that_was_done(
 
     breaking = FakeBackend(on_batch=break_down)
     register(monkeypatch, breaking)
-    with pytest.raises(RuntimeError, match="fell off the bus"):
-        run()
+    assert run() == 1
+    assert "fell off the bus" in capsys.readouterr().err
     done = sum(shape[0] for shape in breaking.shapes)
     assert len(RegionStore(tmp_path / "regions.h5.parts")) == done
     register(monkeypatch, FakeBackend())

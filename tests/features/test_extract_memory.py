@@ -60,7 +60,17 @@ def run(tmp_path: Path) -> Callable[..., int]:
     return command
 
 
-@pytest.mark.parametrize("error", [ALLOCATOR, MemoryError(), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ALLOCATOR,
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.1 GB)"),
+    ],
+)
 def test_what_memory_does_not_hold_is_halved_until_it_does(
     run: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
@@ -89,12 +99,80 @@ def test_a_picture_that_memory_does_not_hold_alone_is_a_failure(
     assert store.failed["00.png"] == "not enough memory for its 12x16 prepared pixels"
 
 
-def test_other_errors_of_a_detector_are_not_taken_for_want_of_memory(
-    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+class Choosy(FakeBackend):
+    """Fails on batches with a picture whose red is among these, or on every one from a batch on."""
+
+    def __init__(self, *reds: int, broken_from: float = np.inf) -> None:
+        super().__init__()
+        self.reds = reds
+        self.broken_from = broken_from
+        self.tried = 0
+
+    def detect(
+        self,
+        batch: Tensor,
+        sizes: Sequence[tuple[int, int]],
+        boxes: Sequence[np.ndarray] | None = None,
+    ) -> list[Detections]:
+        self.tried += 1
+        if self.tried > self.broken_from:
+            raise RuntimeError("CUDA error: device-side assert triggered\nCompile with TORCH_USE_CUDA_DSA")
+        if set(batch[:, 0, 0, 0].tolist()) & set(self.reds):
+            raise ValueError("torch.stack expects a non-empty list")
+        return super().detect(batch, sizes, boxes)
+
+
+def test_a_picture_that_the_detector_fails_on_is_a_failure_and_costs_no_other(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    register(monkeypatch, Small(2, RuntimeError("CUDA error: device-side assert triggered")))
-    with pytest.raises(RuntimeError, match="device-side assert"):
-        run("small.h5")
+    register(monkeypatch, Choosy(0, 5, 13))
+    assert run("choosy.h5") == 3
+    store = RegionStore(tmp_path / "choosy.h5")
+    assert store.failed == dict.fromkeys(
+        ("00.png", "05.png", "13.png"),
+        "the fake detector failed on it (torch.stack expects a non-empty list)",
+    )
+    assert len(store) == 11
+    assert (
+        "failed on 3 pictures (torch.stack expects a non-empty list): trying them one by one (11.png, "
+        in (capsys.readouterr().err)
+    )
+
+
+def test_a_detector_that_breaks_on_the_way_stops_the_run_and_nothing_counts_as_failed(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    register(monkeypatch, Choosy(broken_from=1))
+    assert run("broken.h5") == 1
+    assert "error: 08.png: the fake detector failed on it (CUDA error: device-side assert triggered" in (
+        capsys.readouterr().err
+    )
+    store = RegionStore(tmp_path / "broken.h5.parts")
+    assert (len(store), store.failed) == (8, {})
+    register(monkeypatch, FakeBackend())
+    assert run("broken.h5") == 0
+
+
+def test_a_detector_that_never_worked_stops_the_run_after_twenty_pictures(
+    run: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for number in range(14, 40):
+        save_picture(tmp_path / "images" / f"{number}.png")
+    broken = Choosy(broken_from=0)
+    register(monkeypatch, broken)
+    assert run("broken.h5") == 1
+    assert "its weights or its device are broken" in capsys.readouterr().err
+    assert broken.tried == 20 + 3  # pictures, and the batches that they are of
+    assert not (tmp_path / "broken.h5.parts").exists()
 
 
 REALLY_SHORT = """

@@ -1,8 +1,8 @@
 """``python -m features.preview REGIONS --images DIR --out OUT``: regions and Chinese tags, to be looked at.
 
-OUT is a folder (a JPEG a picture, and contact sheets ``sheet-001.jpg`` …) or, where it ends in .jpg or .png,
-one contact sheet. Pictures are taken at even distances from the sorted list. Exit codes: 0 all of them, 3
-some could not be shown (they are listed), 2 wrong usage, 1 nothing was written.
+OUT is a folder (``pictures/ID.jpg`` for each, and contact sheets ``sheets/001.jpg`` …) or, where it ends in
+.jpg or .png, one contact sheet. Pictures are taken at even distances from the sorted list. Exit codes: 0 all
+of them, 3 some could not be shown (they are listed), 2 wrong usage, 1 nothing was written.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def preview(config: PreviewConfig) -> Preview:
         painter = _Painter(config, store)
         ids = _evenly(store.image_ids, config.limit)
         if not one_sheet:
-            aside.mkdir()
+            (aside / "sheets").mkdir(parents=True)
         per_sheet = len(ids) if one_sheet else config.per_sheet
         for start in range(0, len(ids), max(1, per_sheet)):
             shown = dict(painter.paint(ids[start : start + per_sheet], failed))
@@ -101,15 +101,14 @@ def preview(config: PreviewConfig) -> Preview:
             n_shown, n_sheets = n_shown + len(shown), n_sheets + 1
             if not one_sheet:
                 for image_id, (drawn, _) in shown.items():
-                    name = image_id if image_id.endswith(".jpg") else f"{image_id}.jpg"
-                    path = picture_path(aside, name)
+                    path = picture_path(aside / "pictures", f"{image_id}.jpg")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     drawn.save(path, "JPEG", quality=90, subsampling=0)  # thin coloured lines
             sheet = contact_sheet(
                 [drawn for drawn, _ in shown.values()],
                 [f"{tags}\n{image_id}" for image_id, (_, tags) in shown.items()],
             )
-            path = aside if one_sheet else aside / f"sheet-{n_sheets:03d}.jpg"
+            path = aside if one_sheet else aside / "sheets" / f"{n_sheets:03d}.jpg"
             sheet.save(path, "PNG" if config.out.suffix.lower() == ".png" else "JPEG", quality=90)
         if not n_shown:
             first = next(iter(failed.items()), ("", "the file holds none"))

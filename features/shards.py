@@ -31,7 +31,7 @@ from features.schema import (
     common_layout,
     dataset_types,
 )
-from features.store_file import OpenFiles, StoreFile, meta_of_all
+from features.store_file import OpenFiles, StoreFile, meta_of_all, whole_number
 
 __all__ = ["merge_shards", "write_shard"]
 
@@ -176,15 +176,12 @@ def verify_checksums(file: StoreFile) -> None:
     Raises:
         StoreError: Names the dataset that changed.
     """
-    for name, found, wanted in changed_datasets(file):
-        raise StoreError(
-            f"{file.path}: the bytes of {name} changed on disk (CRC-32 {found:08x}, written was "
-            f"{wanted:08x}). Delete the file and extract again."
-        )
+    for _, change in changed_datasets(file):
+        raise StoreError(f"{file.path}: {change}. Delete the file and extract again.")
 
 
-def changed_datasets(file: StoreFile) -> Iterator[tuple[str, int, int]]:
-    """Datasets whose bytes are not those that were written: name, CRC-32 found, CRC-32 written."""
+def changed_datasets(file: StoreFile) -> Iterator[tuple[str, str]]:
+    """Datasets whose bytes are not those that were written: their names, and that in words."""
     with h5py.File(file.path, "r", locking=False) as handle:
         for name, rows in file.rows.items():
             found = 0
@@ -193,13 +190,21 @@ def changed_datasets(file: StoreFile) -> Iterator[tuple[str, int, int]]:
                     found = zlib.crc32(np.ascontiguousarray(rows[start : start + step]).data, found)
             except OSError:  # compressed bytes that cannot be decompressed any more
                 found = 0
-            wanted = int(handle[name].attrs.get("crc32", 0))
+            wanted = whole_number(handle[name].attrs.get("crc32"))
             if found != wanted:
-                yield name, found, wanted
+                yield name, _change(name, found, wanted)
         for name, texts in file.strings.items():
-            found, wanted = _text_crc(texts), handle[name].attrs.get("crc32")
-            if wanted is not None and found != wanted:  # files of the first releases have none
-                yield name, found, int(wanted)
+            attributes = handle[name].attrs
+            if "crc32" not in attributes:  # files of the first releases have none
+                continue
+            found, wanted = _text_crc(texts), whole_number(attributes["crc32"])
+            if found != wanted:
+                yield name, _change(name, found, wanted)
+
+
+def _change(name: str, found: int, wanted: int | None) -> str:
+    written = "no number" if wanted is None else f"{wanted:08x}"
+    return f"the bytes of {name} changed on disk (CRC-32 {found:08x}, written was {written})"
 
 
 def _text_crc(texts: Sequence[str]) -> int:

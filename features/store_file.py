@@ -27,7 +27,7 @@ from features.schema import (
     dataset_types,
 )
 
-__all__ = ["OpenFiles", "StoreFile", "is_regions_file", "meta_of_all"]
+__all__ = ["OpenFiles", "StoreFile", "is_regions_file", "meta_of_all", "whole_number"]
 
 _NO_DIGEST = bytes(32)
 AGAIN = "Extract again with `python -m features.extract --overwrite`, or copy the file again."
@@ -149,7 +149,9 @@ class StoreFile:
         paths, reasons = self._strings(file, "failed/paths"), self._strings(file, "failed/reasons")
         self.failed = dict(zip(paths, reasons, strict=True))
         n_images = len(self.image_ids)
-        n_rows = int(self.attributes["num_regions"])
+        n_rows = whole_number(self.attributes["num_regions"])
+        if n_rows is None:
+            raise StoreError(f"{self.path}: num_regions is {self.attributes['num_regions']!r}. {AGAIN}")
         whole = np.asarray(np.memmap(self.path, np.uint8, mode="r"))
         for name, (dtype, shape) in dataset_types(self.meta.feature_dim, self.layout).items():
             length = n_rows if name in ROW_DATASETS else n_images + (name == "offsets")
@@ -291,6 +293,11 @@ def meta_of_all(files: OpenFiles) -> StoreMeta:
     metas = [files[number].meta for number in range(len(files))]
     names = next((meta.attribute_vocabulary for meta in metas if meta.attribute_vocabulary), ())
     return replace(metas[-1], attribute_vocabulary=names)
+
+
+def whole_number(value: Any) -> int | None:
+    """An HDF5 attribute that was written as a whole number; None where it is anything else."""
+    return int(value) if isinstance(value, int | np.integer) else None
 
 
 def _plain(value: Any) -> Any:

@@ -316,8 +316,8 @@ def test_a_preview_is_drawn_of_the_finished_file(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--preview", str(tmp_path / "preview")) == 0
-    shown = sorted(path.name for path in (tmp_path / "preview").iterdir())
-    assert shown == [*(f"{number}.png.jpg" for number in range(6)), "sheet-001.jpg"]
+    shown = sorted(path.name for path in (tmp_path / "preview").glob("*/*"))
+    assert shown == ["0.png.jpg", "001.jpg", *(f"{number}.png.jpg" for number in range(1, 6))]
     assert run("--preview", str(tmp_path / "preview")) == 1
     assert "preview: exists; give another --preview" in capsys.readouterr().err
 

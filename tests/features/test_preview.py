@@ -42,6 +42,11 @@ def prepared(tmp_path: Path, *records: Regions, meta: StoreMeta = VOC) -> list[s
     ]
 
 
+def files(folder: Path) -> list[str]:
+    """Paths of all files below it."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def coloured(image: Image.Image, place: tuple[int, int]) -> bool:
     """Whether a pixel has the dog's colour, as far as JPEG keeps it."""
     wanted = bytes.fromhex(class_colour(VOC_CLASSES.index("dog"))[1:])
@@ -51,8 +56,8 @@ def coloured(image: Image.Image, place: tuple[int, int]) -> bool:
 def test_boxes_stand_where_the_regions_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*prepared(tmp_path, one_dog("子/a.png")), "--side", "100"]) == 0
 
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sheet-001.jpg", "子"]
-    with Image.open(tmp_path / "out" / "子" / "a.png.jpg") as drawn:
+    assert files(tmp_path / "out") == ["pictures/子/a.png.jpg", "sheets/001.jpg"]
+    with Image.open(tmp_path / "out" / "pictures" / "子" / "a.png.jpg") as drawn:
         assert drawn.size == (100, 50)
         assert coloured(drawn, (50, 40)) and coloured(drawn, (75, 30))
         assert not coloured(drawn, (50, 30))
@@ -62,7 +67,7 @@ def test_boxes_stand_where_the_regions_are(tmp_path: Path, capsys: pytest.Captur
 def test_weak_regions_are_not_drawn(tmp_path: Path) -> None:
     assert main(prepared(tmp_path, one_dog("a.jpg", score=0.19))) == 0
 
-    with Image.open(tmp_path / "out" / "a.jpg") as drawn:
+    with Image.open(tmp_path / "out" / "pictures" / "a.jpg.jpg") as drawn:
         assert np.ptp(np.asarray(drawn)) < 3
 
 
@@ -71,9 +76,16 @@ def test_pictures_are_taken_evenly_and_sheets_hold_so_many(tmp_path: Path) -> No
 
     assert main([*prepared(tmp_path, *records), "--limit", "5", "--per-sheet", "2"]) == 0
 
-    shown = sorted(path.name for path in (tmp_path / "out").glob("??.jpg"))
-    assert shown == ["00.jpg", "02.jpg", "04.jpg", "06.jpg", "08.jpg"]
-    assert len(list((tmp_path / "out").glob("sheet-*.jpg"))) == 3
+    assert files(tmp_path / "out" / "pictures") == [f"{number:02d}.jpg.jpg" for number in (0, 2, 4, 6, 8)]
+    assert files(tmp_path / "out" / "sheets") == ["001.jpg", "002.jpg", "003.jpg"]
+
+
+def test_no_picture_takes_the_place_of_another_or_of_a_sheet(tmp_path: Path) -> None:
+    ids = ["001.jpg", "sheet-001.jpg", "sheets/001.jpg", "x.jpg", "x.png", "x.png.jpg"]
+
+    assert main(prepared(tmp_path, *map(one_dog, ids))) == 0
+
+    assert files(tmp_path / "out") == [*(f"pictures/{image_id}.jpg" for image_id in ids), "sheets/001.jpg"]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -106,7 +118,7 @@ def test_imported_ids_find_their_pictures_without_suffix(tmp_path: Path) -> None
 
     assert main(arguments) == 0
 
-    assert (tmp_path / "out" / "391895.jpg").is_file()
+    assert files(tmp_path / "out" / "pictures") == ["391895.jpg"]
 
 
 def test_nothing_to_show_is_an_error_and_leaves_nothing(
@@ -142,5 +154,5 @@ def test_english_and_chinese_differ(tmp_path: Path) -> None:
     assert main(arguments) == 0
     assert main([*arguments[:-1], str(tmp_path / "two"), "--english"]) == 0
 
-    found = [(tmp_path / name / "a.jpg").read_bytes() for name in ("out", "two")]
+    found = [(tmp_path / name / "pictures" / "a.jpg.jpg").read_bytes() for name in ("out", "two")]
     assert found[0] != found[1]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from features.schema import Regions
-from features.store import RegionStore, StoreError, write_shard
+from features.store import RegionStore, StoreError, merge_shards, write_shard
 from features.verification import Problem, examine
 from features.verify import main, why_unanswered
 from tests.features.fake import META, assert_equal, make_regions, with_options
@@ -183,6 +183,30 @@ def test_a_name_that_no_regions_file_has_is_found(path: Path) -> None:
     with h5py.File(path, "r+") as file:
         file.move("globals", "globalz")
     assert found(path) == [(None, "holds 'globalz', which no regions file has")]
+
+
+@pytest.mark.parametrize("value", ["text", np.array([1, 2]), 0.5, h5py.Empty("u4")])
+@pytest.mark.parametrize("name", ["features", "geometry", "image_ids"])
+def test_a_checksum_that_is_no_number_is_a_change(path: Path, name: str, value: object) -> None:
+    with h5py.File(path, "r+") as file:
+        file[name].attrs["crc32"] = value
+    ((_, what),) = found(path)
+    assert re.fullmatch(
+        rf"the bytes of {name} changed on disk \(CRC-32 .{{8}}, written was no number\)", what
+    )
+    with pytest.raises(StoreError, match=f"r.h5: the bytes of {name} changed on disk"):
+        merge_shards([path], path.with_name("merged.h5"))
+
+
+@pytest.mark.parametrize("value", ["4", np.array([4, 4]), np.array([4])])
+def test_a_count_that_is_no_number_is_a_problem(path: Path, value: object) -> None:
+    with h5py.File(path, "r+") as file:
+        file.attrs["num_images"] = value
+    assert found(path) == [(None, f"num_images says {value}, the file holds 4")]
+    with h5py.File(path, "r+") as file:
+        file.attrs["num_regions"] = value
+    ((_, what),) = found(path)
+    assert what.startswith("num_regions is ")
 
 
 def test_names_that_changed_on_disk_are_found(path: Path) -> None:

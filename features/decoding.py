@@ -18,7 +18,16 @@ from torch.utils.data import DataLoader, Dataset
 
 from features.images import decode_image, picture_path, read_bytes
 
-__all__ = ["Failure", "PictureDataset", "Prepared", "cores", "decode_pictures", "default_workers", "prepare"]
+__all__ = [
+    "Failure",
+    "PictureDataset",
+    "Prepared",
+    "cores",
+    "decode_one",
+    "decode_pictures",
+    "default_workers",
+    "prepare",
+]
 
 Preprocessor = Callable[[Image.Image], Tensor]
 
@@ -65,6 +74,21 @@ def prepare(
     )
 
 
+def decode_one(
+    image_id: str, read: Callable[[], bytes | Image.Image], preprocessor: Preprocessor
+) -> Prepared | Failure:
+    """What ``read`` gives, a file's bytes or a picture, -> what the detector takes; never an exception."""
+    try:
+        found = read()
+        if isinstance(found, Image.Image):
+            return prepare(image_id, found.convert("RGB"), preprocessor)
+        return prepare(image_id, decode_image(found), preprocessor, hashlib.sha256(found).digest())
+    except ValueError as error:  # ImageError, or an id that leads out of the folder
+        return Failure(image_id, str(error))
+    except Exception as error:  # an exception would end the worker, and with it the run
+        return Failure(image_id, f"could not be prepared: {type(error).__name__}: {error}")
+
+
 class PictureDataset(Dataset[Prepared | Failure]):
     """Decodes pictures by id; an item that cannot be used is a :class:`Failure`, never an exception."""
 
@@ -78,14 +102,9 @@ class PictureDataset(Dataset[Prepared | Failure]):
 
     def __getitem__(self, index: int) -> Prepared | Failure:
         image_id = self._image_ids[index]
-        try:
-            data = read_bytes(picture_path(self._root, image_id))
-            digest = hashlib.sha256(data).digest()
-            return prepare(image_id, decode_image(data), self._preprocessor, digest)
-        except ValueError as error:  # ImageError, or an id that leads out of the folder
-            return Failure(image_id, str(error))
-        except Exception as error:  # an exception would end the worker, and with it the run
-            return Failure(image_id, f"could not be prepared: {type(error).__name__}: {error}")
+        return decode_one(
+            image_id, lambda: read_bytes(picture_path(self._root, image_id)), self._preprocessor
+        )
 
 
 def decode_pictures(

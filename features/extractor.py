@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,8 +13,8 @@ from typing import Any
 from PIL import Image
 
 from features.backends.base import Backend, DetectorOptions, load_backend
-from features.decoding import Failure, Prepared, default_workers, prepare
-from features.images import ImageError, decode_image, read_bytes
+from features.decoding import Failure, Prepared, decode_one, default_workers
+from features.images import ImageError, read_bytes
 from features.pipeline import Detector, form_batches
 from features.schema import Regions, StoreMeta
 from features.weights import best_backend
@@ -127,11 +126,9 @@ class RegionExtractor:
             yield ImageError(result.reason) if isinstance(result, Failure) else replace(result, image_id=name)
 
     def _decode(self, number: str, picture: Path | Image.Image, root: Path | None) -> Prepared | Failure:
-        digest = None
-        try:
-            if isinstance(picture, Path):
-                data = read_bytes(picture if root is None else root / picture)
-                digest, picture = hashlib.sha256(data).digest(), decode_image(data)
-            return prepare(number, picture.convert("RGB"), self.backend.preprocessor, digest)
-        except ImageError as error:
-            return Failure(number, str(error))
+        def read() -> bytes | Image.Image:
+            if not isinstance(picture, Path):
+                return picture
+            return read_bytes(picture if root is None else root / picture)
+
+        return decode_one(number, read, self.backend.preprocessor)

@@ -7,6 +7,7 @@ The kernel lets go of a lock whose process is gone, so a killed writer stands in
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 __all__ = ["OutputError", "Shard", "door", "locked", "parts_folder", "remove_if_empty"]
 
 _LOCK = re.compile(r"shard-(\d+)-of-(\d+)\.lock")
+_NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _PAUSE = 0.5  # seconds between two looks at another writer
 _PATIENCE = (
     10.0  # seconds for which the door may be shut to somebody who does not wait: a merge takes minutes
@@ -79,14 +81,20 @@ def door(out: Path, timeout: float = -1) -> Iterator[None]:
     The file stays: removing a lock that others wait for lets two of them in.
 
     Raises:
-        OutputError: It was shut for longer than ``timeout`` seconds.
+        OutputError: It was shut for longer than ``timeout`` seconds, or the file system has no locks.
     """
     path = out.with_name(f".{out.name}.lock")
-    lock = FileLock(path)
+    lock = _lock(path)
     try:
         lock.acquire(timeout=timeout)
     except Timeout as error:
         raise OutputError(_busy(out, _holder(path))) from error
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
+        raise OutputError(
+            f"{out} must lie on a file system with flock ({error.strerror}; Lustre: mount with -o flock)"
+        ) from error
     try:
         path.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
@@ -112,7 +120,7 @@ def locked(
     """
     shard = shard or Shard()
     path = parts_folder(out) / f"shard-{shard.index}-of-{shard.count}.lock"
-    lock, told = FileLock(path), False
+    lock, told = _lock(path), False
     while (holder := _claim(out, lock, shard, wait=wait)) is not None:
         if not wait:
             raise OutputError(_busy(out, holder))
@@ -127,6 +135,11 @@ def locked(
             lock.release()
             path.unlink(missing_ok=True)
             remove_if_empty(path.parent)
+
+
+def _lock(path: Path) -> FileLock:
+    """A lock of the kernel: a file that merely exists would outlive its process."""
+    return FileLock(path, fallback_to_soft=False)
 
 
 def _claim(out: Path, lock: FileLock, shard: Shard, *, wait: bool) -> str | None:
@@ -146,7 +159,7 @@ def _claim(out: Path, lock: FileLock, shard: Shard, *, wait: bool) -> str | None
 
 def _is_held(path: Path) -> bool:
     """Whether the process that made a lock is still there; what a killed one left is removed."""
-    probe = FileLock(path)
+    probe = _lock(path)
     try:
         probe.acquire(timeout=0)
     except Timeout:

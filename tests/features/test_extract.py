@@ -449,6 +449,18 @@ def test_the_extractor_answers_every_picture_in_order(backend: FakeBackend, imag
     np.testing.assert_array_equal(one.features, found[2].features)
 
 
+def test_a_picture_that_cannot_be_prepared_costs_the_extractor_no_other(backend: FakeBackend) -> None:
+    def prepare(image: Image.Image) -> torch.Tensor:
+        if image.width == 1:
+            raise ZeroDivisionError("no width left")
+        return as_it_is(image)
+
+    backend.preprocessor = prepare
+    found = list(RegionExtractor("fake").extract([Image.new("RGB", (1, 9)), Image.new("RGB", (8, 9))]))
+    assert str(found[0]) == "could not be prepared: ZeroDivisionError: no width left"
+    assert isinstance(found[1], Regions)
+
+
 def test_the_next_pictures_are_decoded_while_the_detector_works(
     monkeypatch: pytest.MonkeyPatch, images: Path
 ) -> None:

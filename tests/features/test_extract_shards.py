@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -256,6 +258,17 @@ def test_what_may_not_run_side_by_side_is_refused(
         with pytest.raises(OutputError, match=f"process {os.getpid()}"), locked(tmp_path / "r.h5"):
             pass
     assert run("r.h5") == 3
+
+
+def test_a_file_system_without_flock_is_refused(
+    run: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def flock(_file: int, _operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert run("r.h5") == 1
+    assert "r.h5 must lie on a file system with flock (" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0"])

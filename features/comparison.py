@@ -68,6 +68,8 @@ class Reference:
         Raises:
             ValueError: No such file, or without these arrays.
         """
+        if not path.is_file():
+            raise ValueError(f"{path}: no such file")
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in _ARRAYS if name in file}

@@ -5,13 +5,14 @@ Raw float16 reads several times faster and is the default; zstd is for archives 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 
 __all__ = ["Compression", "chunked", "missing_filter"]
 
-Compression = Literal["zstd"]
+Compression = str
+"""Name of a compression; ``zstd`` is the only one."""
 
 _ZSTD = 32015  # its number in the registry of HDF5 filters
 _ROWS_A_CHUNK = 32

@@ -22,7 +22,7 @@ from features.extraction import WorkerLost
 from features.extractor import RegionExtractor
 from features.plan import plan
 from features.preview import PreviewConfig, preview
-from features.progress import failure_lines, printable, say
+from features.progress import failure_lines, n_pictures, printable, say
 from features.ray_extract import extract_on_ray
 from features.report import Report, peak_memory
 
@@ -73,12 +73,18 @@ def _summary(config: ExtractConfig, report: Report) -> Iterator[str]:
     else:
         out = printable(str(config.out))
         yield f"shard {config.shard}: {counts} so far, of all shards; the one that ends last writes {out}"
+    if report.others and report.complete:
+        yield f"the file holds {n_pictures(report.others)} more, of earlier runs"
     if report.extracted == 0:
-        yield "nothing to do: every picture was extracted before"
+        yield "nothing to do: " + (
+            f"every picture was tried before; {len(report.failed)} failed, --retry_failed tries them again"
+            if report.failed
+            else "every picture was extracted before"
+        )
         return
     own, worker = peak_memory()
     yield (
-        f"{report.extracted} pictures in {report.seconds:.1f} s: "
+        f"{n_pictures(report.extracted)} in {report.seconds:.1f} s: "
         f"{report.extracted / report.seconds:.1f} pictures/s, "
         f"{report.model_seconds / report.seconds:.0%} of the time in the model, "
         f"{report.waiting_seconds / report.seconds:.0%} waiting for pictures, "

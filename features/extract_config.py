@@ -9,7 +9,7 @@ from typing import Any, Literal
 from features.backends.base import BACKENDS, DetectorOptions
 from features.compression import Compression
 from features.locks import Shard
-from features.regions import PROFILES
+from features.regions import PROFILES, Selection, choose_selection
 
 __all__ = ["ExtractConfig", "SelectionFlags"]
 
@@ -32,6 +32,11 @@ class SelectionFlags:
     """Whether regions suppress each other whatever their classes, or in every class by itself."""
     box_source: Literal["regressed", "proposal"] | None = None
     """Box that is recorded: refined by the head, or the proposal that the vector is of."""
+
+    def __post_init__(self) -> None:
+        neutral: dict[str, Any] = {"profile": "", "min_score": 0.0, "min_regions": 1, "nms_iou": 1.0}
+        most = max(1, self.min_regions or 1)
+        Selection(**(neutral | {"max_regions": most} | self.given()))  # says what is wrong by itself
 
     def given(self) -> dict[str, Any]:
         """The settings that differ from the profile's."""
@@ -125,6 +130,8 @@ class ExtractConfig:
                 raise ValueError(f"{name} must be {least} or more, got {value}")
         if self.fixed is not None and {"min_regions", "max_regions"} & self.selection.given().keys():
             raise ValueError("fixed is min_regions and max_regions at once: give it, or them")
+        if self.profile is not None:  # the detector's own is known when it is loaded
+            choose_selection(PROFILES[self.profile], None, self.options.overrides)
         if self.overwrite and part.count > 1:
             raise ValueError(
                 "overwrite would delete what other shards have done: delete OUT and OUT.parts instead"
@@ -147,6 +154,8 @@ class ExtractConfig:
             raise ValueError("weights belong to one back end: name it with --backend")
         if self.profile is not None and self.profile not in PROFILES:
             raise ValueError(f"unknown profile {self.profile!r}; choose from {', '.join(PROFILES)}")
+        if self.compression not in (None, "zstd"):
+            raise ValueError(f"unknown compression {self.compression!r}; choose zstd, or leave it out")
         if self.devices is not None and self.device != "auto":
             raise ValueError("give --device for one, or --devices for several")
         if self.ray is not None and (self.devices is not None or self.part.count > 1 or ":" in self.device):

@@ -20,7 +20,7 @@ from features.given_boxes import GivenBoxes
 from features.locks import OutputError, Shard, door, locked
 from features.output import Output, ShardWriter
 from features.pipeline import Batch, Detector, DetectorBroken, ahead, form_batches
-from features.progress import ExtractionProgress, say
+from features.progress import ExtractionProgress, n_pictures, say
 from features.report import Report
 from features.room import SAMPLE, DiskNeed
 from features.schema import Regions, StoreMeta
@@ -141,6 +141,7 @@ class Extraction:
         wanted = [*self.image_ids, *self.unusable]
         report.ok = len(output.done.intersection(wanted))
         report.failed = {name: output.failed[name] for name in wanted if name in output.failed}
+        report.others = len((output.done | output.failed.keys()).difference(wanted))
         report.seconds = time.perf_counter() - started
         return report
 
@@ -192,6 +193,11 @@ class _Run:
                     self._do(window, items, writer, progress)
                     if self._stop.signal is not None:
                         break
+        except TooManyFailures as error:
+            n_done = n_pictures(len(self._output.done))
+            raise TooManyFailures(
+                f"{error} {n_done} sealed so far; run the same command to go on."
+            ) from error
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -286,8 +292,8 @@ class _Run:
         allowed = self._todo.max_errors
         if allowed is not None and self._errors > allowed:
             raise TooManyFailures(
-                f"{image_id}: {reason}. {self._errors} pictures could not be used, {allowed} are allowed "
-                "(--on_error, --max_errors): stopped. What was done is sealed; run the same command to go on."
+                f"{image_id}: {reason}. {n_pictures(self._errors)} could not be used, allowed: {allowed}. "
+                "Repair or remove it, or allow it (--on_error record, or a higher --max_errors)."
             )
 
     def _check_room(self, records: list[Regions], at_least: int = SAMPLE) -> None:

@@ -208,9 +208,16 @@ def _vocabulary(name: str) -> tuple[str, tuple[str, ...]]:
 
         return name, VOC_CLASSES
     if not path.is_file():
-        from features.vocabularies import load_vocabulary  # loads torch, which nothing else here needs
+        # they load torch, which nothing else here needs
+        from features.published import WeightsError
+        from features.vocabularies import load_vocabulary
 
-        return name, load_vocabulary(name)
+        try:
+            return name, load_vocabulary(name)
+        except WeightsError as error:
+            raise ValueError(
+                f"{error} Or name your own list, a name a line, with --vocabulary FILE."
+            ) from error
     names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"{path}: wanted are class names, a line each and none twice")

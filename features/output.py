@@ -10,11 +10,12 @@ file, and which of them removes what a killed writer left behind is settled too.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from features.compression import Compression
 from features.locks import OutputError, Shard, door, parts_folder, remove_if_empty
@@ -215,13 +216,23 @@ def differences(found: StoreMeta, wanted: StoreMeta) -> str:
     """What sets two extractions apart, in words."""
     if found.backend != wanted.backend:
         return f"by the back end {found.backend!r}, this run uses {wanted.backend!r}"
-    keys = sorted(found.description.keys() | wanted.description.keys())
     changed = [
-        f"{key} {_short(found.description.get(key))} (now {_short(wanted.description.get(key))})"
-        for key in keys
-        if found.description.get(key) != wanted.description.get(key)
+        f"{key} {_short(before)} (now {_short(now)})"
+        for key, before, now in _changed(found.description, wanted.description)
     ]
     return "with " + ", ".join(changed or ["another class vocabulary"])
+
+
+def _changed(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Fields that differ, those of nested ones by dotted names: name, what was found, what is wanted."""
+    for key in sorted(found.keys() | wanted.keys()):
+        before, now = found.get(key), wanted.get(key)
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from _changed(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key}", before, now
 
 
 def _short(value: object) -> str:

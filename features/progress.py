@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-__all__ = ["ExtractionProgress", "printable"]
+__all__ = ["ExtractionProgress", "n_pictures", "printable"]
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -29,6 +29,11 @@ _SECONDS_BETWEEN_LINES = 5.0
 def printable(text: str) -> str:
     """Text that cannot command a terminal: control characters are written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def n_pictures(count: int) -> str:
+    """A count with its noun."""
+    return f"{count} picture" if count == 1 else f"{count} pictures"
 
 
 class _RateColumn(ProgressColumn):

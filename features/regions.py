@@ -155,7 +155,15 @@ def choose_selection(default: Selection, profile: str | None, overrides: Mapping
     for name in overrides:
         if name not in known:
             raise ValueError(f"a selection has no {name!r}; choose from {', '.join(known)}")
-    return replace(default if profile is None else PROFILES[profile], **overrides)
+    rule = default if profile is None else PROFILES[profile]
+    numbers = {name: overrides.get(name, getattr(rule, name)) for name in ("min_regions", "max_regions")}
+    if numbers["min_regions"] > numbers["max_regions"]:
+        for name in numbers.keys() - overrides.keys():
+            raise ValueError(
+                f"1 <= min_regions <= max_regions is wanted, got {' and '.join(map(str, numbers.values()))}: "
+                f"{name} {numbers[name]} is the profile's ({rule.profile}); give --selection.{name} too"
+            )
+    return replace(rule, **overrides)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ class Report:
     Attributes:
         ok: Pictures of the folder whose regions are sealed, by whichever shard.
         failed: Pictures of the folder that could not be used -> reason.
+        others: Pictures of the file that this run was not asked for.
         extracted: Pictures this run worked on.
         seconds: This run took, from the first picture to the finished file.
         model_seconds: Of those, inside the detector.
@@ -31,6 +32,7 @@ class Report:
 
     ok: int = 0
     failed: dict[str, str] = field(default_factory=dict)
+    others: int = 0
     extracted: int = 0
     seconds: float = 0.0
     model_seconds: float = 0.0

@@ -1,6 +1,7 @@
 """``python -m features.verify REGIONS…``: everything that is wrong with regions files, and what can be saved.
 
-Exit codes: 0 every file is good, 1 problems were found (they are listed, repaired or not), 2 wrong usage.
+Exit codes: 0 every file is good, 1 problems were found (they are listed, repaired or not; a missing file is
+one), 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class VerifyConfig:
     """Print the findings as JSON."""
 
     def __post_init__(self) -> None:
+        if not any(path.exists() for path in self.regions):
+            raise ValueError(f"{self.regions[0]}: no such file or folder")
         for path in self.regions:
-            if not path.exists():
-                raise ValueError(f"{path}: no such file or folder")
             if path.is_dir() and not any(path.glob("*.h5")):
                 raise ValueError(f"{path}: a folder without sealed shards (*.h5)")
         if self.repair is not None and (len(self.regions) > 1 or self.regions[0].is_dir()):
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     config: VerifyConfig = parse_config("features.verify", VerifyConfig, argv, positional=("regions",))
     report: list[dict[str, Any]] = []
     for path in config.files:
-        silence = why_unanswered(path)
+        silence = why_unanswered(path) if path.exists() else Problem(what="no such file or folder")
         found = Examined(path=path, problems=[silence]) if silence else examine(path)
         outcome = _repair(found, config.repair) if config.repair and found.problems else None
         report.append(_as_json(found, outcome))

@@ -23,10 +23,11 @@ from features.backends.base import BACKENDS, Detections
 from features.extract import RegionExtractor, main
 from features.images import ImageError
 from features.locks import locked
+from features.output import differences
 from features.progress import ExtractionProgress, failure_lines
 from features.schema import Regions
 from features.store import RegionStore
-from tests.features.fake import FakeBackend, as_it_is, assert_equal, register, save_picture
+from tests.features.fake import META, FakeBackend, as_it_is, assert_equal, register, save_picture
 
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (90, 80, 70), (10, 20, 30), (5, 5, 250), (77, 0, 1)]
 
@@ -146,7 +147,9 @@ def test_corrupt_pictures_are_listed_and_cost_no_other(
     assert "failed: empty.jpg: empty file (0 bytes)" in printed
     assert "\x1b" not in printed  # a file name cannot command the terminal
     assert main(words) == 3  # and a second run says the same, without trying again
-    assert "nothing to do" in capsys.readouterr().out
+    assert (
+        "every picture was tried before; 3 failed, --retry_failed tries them again" in capsys.readouterr().out
+    )
 
 
 def test_worker_processes_give_what_the_main_process_gives(
@@ -166,7 +169,9 @@ def test_a_finished_output_is_left_alone(
     assert run() == 0
     assert (tmp_path / "regions.h5").stat().st_ino == before.st_ino
     assert len(backend.shapes) == n_batches
-    assert "nothing to do" in capsys.readouterr().out
+    assert "nothing to do: every picture was extracted before" in capsys.readouterr().out
+    assert run("--limit", "6") == 0
+    assert "the file holds 1 picture more, of earlier runs" in capsys.readouterr().out
 
 
 def test_only_pictures_that_were_added_are_extracted(
@@ -310,6 +315,17 @@ def test_an_unfinished_regions_file_is_replaced_when_asked(
     assert capsys.readouterr().err.rstrip().endswith("To replace it, run again with --overwrite.")
     assert run("--overwrite") == 0
     assert len(RegionStore(tmp_path / "regions.h5")) == len(COLOURS)
+
+
+def test_settings_that_differ_are_named_one_by_one() -> None:
+    description = {"input": "as it is", "selection": {"profile": "mini", "min_score": 0.2, "nms_iou": 0.5}}
+    other = {"input": "as it is", "selection": {"profile": "mini", "min_score": 0.4}}
+    found, wanted = (dataclasses.replace(META, description=one) for one in (description, other))
+    assert differences(found, found) == "with another class vocabulary"
+    assert (
+        differences(found, wanted)
+        == "with selection.min_score 0.2 (now 0.4), selection.nms_iou 0.5 (now None)"
+    )
 
 
 def test_a_second_writer_is_refused_with_the_process_of_the_first(

@@ -108,6 +108,10 @@ def test_fixed_gives_every_picture_so_many_regions(tmp_path: Path, images: Path)
         (["--max_errors", "-1"], "max_errors must be 0 or more, got -1"),
         (["--on_error", "panic"], "on_error"),
         (["--dry_run", "--overwrite"], "dry_run deletes nothing"),
+        (["--compression", "gzip"], "unknown compression 'gzip'; choose zstd, or leave it out"),
+        (["--selection.min_score", "1.5"], "min_score must lie in [0, 1], got 1.5"),
+        (["--selection.min_regions", "0"], "1 <= min_regions <= max_regions is wanted, got 0 and 1"),
+        (["--profile", "mini", "--selection.max_regions", "3"], "give --selection.min_regions too"),
         (["--retry_failed", "--shard", "0/2"], "failed pictures are few: retry them in one process"),
         (["--retry_failed", "--devices", "cpu,cpu"], "failed pictures are few: retry them in one process"),
         (["--retry_failed", "--ray", "2"], "failed pictures are few: retry them in one process"),
@@ -179,10 +183,12 @@ def test_the_first_bad_picture_can_stop_the_run_and_is_tried_again(
 ) -> None:
     (images / "3.png").write_bytes(b"")
     assert run("--on_error", "stop") == 1
-    assert (
-        "3.png: empty file (0 bytes). 1 pictures could not be used, 0 are allowed" in capsys.readouterr().err
-    )
     store = RegionStore(tmp_path / "r.h5.parts")
+    assert capsys.readouterr().err.endswith(
+        "3.png: empty file (0 bytes). 1 picture could not be used, allowed: 0. Repair or remove it, or "
+        "allow it (--on_error record, or a higher --max_errors). "
+        f"{len(store)} pictures sealed so far; run the same command to go on.\n"
+    )
     assert {"0.png", "1.png"} <= set(store.image_ids) < {f"{number}.png" for number in range(6)}
     assert store.failed == {}
     save_picture(images / "3.png")

@@ -227,7 +227,7 @@ def test_a_second_extraction_can_wait_for_the_first(
         assert process.exitcode == 3
     captured = capfd.readouterr()
     assert captured.err.count("waiting for another extraction (process ") == 1
-    assert "nothing to do: every picture was extracted before" in captured.out
+    assert "nothing to do: every picture was tried before; " in captured.out
     assert len(RegionStore(tmp_path / "r.h5")) == 12
 
 

@@ -18,6 +18,7 @@ from features.oscar_regions import box_iou
 from features.oscar_tsv import geometry_order
 from features.schema import Regions, box_geometry
 from features.store import RegionStore, write_shard
+from features.vocabularies import CLASS_LISTS
 from tests.features.fake import META, assert_equal, make_regions
 
 WIDTH, HEIGHT = 200, 100
@@ -375,6 +376,21 @@ def test_a_key_with_two_labels_is_refused(
     assert run() == 1
 
     assert "label.tsv, line 3: '12' stands on an earlier line too" in capsys.readouterr().err
+
+
+def test_a_class_list_that_cannot_be_fetched_may_be_named(
+    run: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listed = dataclasses.replace(CLASS_LISTS["vg-1600"], mirrors=("http://127.0.0.1:9/unfetched.txt",))
+    monkeypatch.setitem(CLASS_LISTS, "vg-1600", listed)
+    write_tsv(tmp_path / "tsv" / "features.tsv", {r.image_id: retrieval(r) for r in RECORDS})
+    assert run("--vocabulary", "vg-1600") == 1
+    error = capsys.readouterr().err
+    assert "vg-1600 could not be downloaded" in error
+    assert error.endswith("Or name your own list, a name a line, with --vocabulary FILE.\n")
 
 
 def test_a_class_of_another_vocabulary_stops_the_import(

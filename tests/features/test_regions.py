@@ -260,7 +260,15 @@ def test_options_name_a_profile_and_change_its_numbers() -> None:
         ({"profile": "vinv1"}, "unknown selection profile 'vinv1'; choose from agnostic, butd, coco, mini"),
         ({"overrides": {"nms": 0.3}}, "a selection has no 'nms'; choose from min_score, min_regions"),
         ({"overrides": {"profile": "mine"}}, "a selection has no 'profile'"),
-        ({"overrides": {"min_regions": 40}}, "min_regions <= max_regions is wanted, got 40 and 36"),
+        (
+            {"overrides": {"min_regions": 40}},
+            r"got 40 and 36: max_regions 36 is the profile's \(mini\); give --selection.max_regions too",
+        ),
+        (
+            {"overrides": {"max_regions": 3}},
+            r"got 16 and 3: min_regions 16 is the profile's \(mini\); give --selection.min_regions too",
+        ),
+        ({"overrides": {"min_regions": 9, "max_regions": 3}}, "max_regions is wanted, got 9 and 3$"),
     ],
 )  # fmt: skip
 def test_a_wrong_profile_or_field_is_answered_with_the_right_ones(

@@ -236,9 +236,12 @@ def test_padded_arrays_are_cut_and_pickles_passed_over(tmp_path: Path) -> None:
 def test_a_broken_reference_and_a_missing_picture_are_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 broken")
     arguments = ["--reference", str(tmp_path / "x.npz"), "--image", "none.jpg", "--backend", "mini"]
 
+    assert main(arguments) == 1
+    assert "x.npz: no such file" in capsys.readouterr().err
+
+    (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 broken")
     assert main(arguments) == 1
     assert "x.npz: cannot be read as npz without pickle" in capsys.readouterr().err
 

@@ -324,6 +324,19 @@ def test_wrong_usage_is_2(path: Path, tmp_path: Path, arguments: list[str]) -> N
     assert stopped.value.code == 2
 
 
+def test_a_missing_file_does_not_keep_the_others_from_being_looked_at(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = path.with_name("nothere.h5")
+    assert main([str(path), str(missing), str(path)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]
+    assert [line.split(":")[1] for line in lines] == [
+        " good (4 pictures, 10 regions, 1 recorded as failed)",
+        " 1 problems; cannot be repaired",
+        " good (4 pictures, 10 regions, 1 recorded as failed)",
+    ]
+
+
 def test_a_file_that_hdf5_does_not_come_back_from_is_a_problem(path: Path) -> None:
     assert why_unanswered(path) is None
     problem = why_unanswered(path, seconds=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "Backend",
     "Detections",
     "DetectorOptions",
+    "exact_convolutions",
     "file_sha256",
     "load_backend",
     "pick_device",
@@ -207,6 +209,13 @@ def pick_device(device: str) -> torch.device:
     if device != "auto":
         return torch.device(device)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Within it convolutions in float32 are that, not CUDA's default TF32, and always by one kernel."""
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield
 
 
 def file_sha256(path: Path) -> str:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from features.backends.base import Backend, Detections, DetectorOptions, file_sha256
+from features.backends.base import Backend, Detections, DetectorOptions, exact_convolutions, file_sha256
 from features.backends.detectron2_model import read_model
 from features.regions import COCO, keep_all, select_regions, top_classes
 
@@ -127,12 +127,13 @@ class Detectron2Backend(Backend):
             "mean": list(prepared.mean),
             "std": list(prepared.std),
             "feature": "mean of res5 over the proposal; global: over the whole picture",
-            "amp": self.amp,
+            "convolutions": "bfloat16" if self.amp else "float32",
             "selection": self.selection.description(),
             "vocabulary": list(self.vocabulary),
         }
 
     @torch.inference_mode()
+    @exact_convolutions()
     def detect(
         self,
         batch: Tensor,
@@ -141,13 +142,10 @@ class Detectron2Backend(Backend):
     ) -> list[Detections]:
         """See :class:`Backend`."""
         given = boxes if boxes is not None else [None] * len(sizes)
-        # In float32 as written, which is not CUDA's default; one after another, so that a picture has the
-        # same numbers whoever is in its batch.
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            return [
-                self._look(picture.to(self.device), size, own)
-                for picture, size, own in zip(batch, sizes, given, strict=True)
-            ]
+        return [  # one after another, so that a picture has the same numbers whoever is in its batch
+            self._look(picture.to(self.device), size, own)
+            for picture, size, own in zip(batch, sizes, given, strict=True)
+        ]
 
     def _look(self, picture: Tensor, size: tuple[int, int], given: np.ndarray | None) -> Detections:
         """Regions of one prepared picture (3, H, W); see :meth:`detect`."""

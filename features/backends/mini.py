@@ -36,7 +36,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, roi_align
 from torchvision.ops import boxes as box_ops
 
-from features.backends.base import Backend, Detections, file_sha256
+from features.backends.base import Backend, Detections, exact_convolutions, file_sha256
 from features.regions import MINI, Selection, keep_all, select_regions, top_classes
 
 __all__ = ["VOC_CLASSES", "MiniBackend", "MiniDetector", "SquashPreprocessor", "load_trunk"]
@@ -289,6 +289,7 @@ class MiniBackend(Backend):
         }
 
     @torch.inference_mode()
+    @exact_convolutions()
     def detect(
         self,
         batch: Tensor,

@@ -30,7 +30,7 @@ from torchvision.ops import FrozenBatchNorm2d, roi_align
 from torchvision.ops import boxes as box_ops
 from torchvision.transforms.functional import pil_to_tensor
 
-from features.backends.base import Backend, Detections, file_sha256
+from features.backends.base import Backend, Detections, exact_convolutions, file_sha256
 from features.regions import COCO, Selection, keep_all, select_regions, top_classes
 from features.state_files import read_state
 from features.weights import weights_file
@@ -141,6 +141,7 @@ class TorchvisionBackend(Backend):
         }
 
     @torch.inference_mode()
+    @exact_convolutions()
     def detect(
         self,
         batch: Tensor,

@@ -113,9 +113,8 @@ class FakeBackend(Backend):
         return [self._look(picture, *size) for picture, size in zip(batch, sizes, strict=True)]
 
     def _look(self, picture: Tensor, height: int, width: int) -> Detections:
-        colours = torch.stack([picture[:, :, : width // 2 or 1], picture[:, :, : width // 2 or 1]])
         whole = picture.double().mean((1, 2))
-        left = colours[0].double().mean((1, 2))
+        left = picture[:, :, : width // 2 or 1].double().mean((1, 2))
         vectors = torch.stack([torch.cat([mean, mean.max(0, keepdim=True).values]) for mean in (whole, left)])
         return Detections(
             boxes=np.array([[0, 0, width, height], [0, 0, width / 2, height]], np.float32),

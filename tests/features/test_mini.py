@@ -63,6 +63,18 @@ def test_training_never_moves_the_appearance_branch() -> None:
     assert all(p.requires_grad for name, p in model.detection.named_parameters() if name.endswith("weight"))
 
 
+def test_float32_is_never_tf32(weights: Path) -> None:
+    backend = MiniBackend(weights, torch.device("cpu"))
+    seen: list[bool] = []
+    for module in backend.model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        backend.detect(pictures(1), [(320, 320)])
+        assert torch.backends.cudnn.allow_tf32
+    assert set(seen) == {False}
+
+
 def test_a_batch_of_three_gives_what_three_single_pictures_give(weights: Path) -> None:
     backend = MiniBackend(weights, torch.device("cpu"))
     sizes = [(300, 400), (200, 100), (320, 320)]

@@ -140,6 +140,19 @@ def test_boxes_scores_classes_and_vectors_are_those_of_torchvisions_own_model(
         np.testing.assert_allclose(ours.global_feature.astype(np.float32), whole, rtol=2e-3, atol=2e-3)
 
 
+def test_float32_is_never_tf32(v1: tuple[FasterRCNN, Path]) -> None:
+    backend = load(v1[1])
+    seen: list[bool] = []
+    for module in backend.model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    (image,) = pictures((120, 90), n=1)
+    with torch.backends.cudnn.flags(allow_tf32=True):
+        backend.detect(backend.preprocessor(image)[None], [(90, 120)])
+        assert torch.backends.cudnn.allow_tf32
+    assert set(seen) == {False}
+
+
 def test_a_batch_gives_what_its_pictures_give_alone(v1: tuple[FasterRCNN, Path]) -> None:
     backend = load(v1[1])
     images = pictures((120, 90), n=3)

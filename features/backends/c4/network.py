@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
+from features.backends.base import exact_convolutions
 from features.backends.c4.rpn import ProposalNetwork, cell_anchors, clip_boxes, decode_boxes, grid_anchors
 from features.backends.c4.variants import STRIDE, Variant
 
@@ -171,13 +171,13 @@ class C4Network(nn.Module):
 
     def c4_map(self, picture: Tensor) -> Tensor:
         """(3, H, W) prepared picture -> (1, C, H / 16, W / 16) map, float32."""
-        with _exact_convolutions():
+        with exact_convolutions():
             c4 = self.trunk(picture[None].to(self.precision))
         return c4.float().contiguous()  # once, as every crop would otherwise make it for itself
 
     def proposals(self, c4: Tensor, size: tuple[int, int], scale: float) -> Tensor:
         """(N, 4) boxes on a prepared picture of (height, width), best first; see ``ProposalNetwork``."""
-        with _exact_convolutions():
+        with exact_convolutions():
             scores, deltas = self.rpn(c4.to(self.precision))
         anchors = grid_anchors(self.anchors, c4.shape[2], c4.shape[3])
         return self.rpn.propose(scores, decode_boxes(deltas, anchors, self.variant), size, scale)
@@ -193,7 +193,7 @@ class C4Network(nn.Module):
         else:
             half_pixel = self.variant.crop == "align-half-pixel"
             crops = roi_align(c4, [boxes], size, 1 / STRIDE, sampling_ratio=0, aligned=half_pixel)
-        with _exact_convolutions():
+        with exact_convolutions():
             maps = self.head.layer4(crops.to(self.precision, memory_format=torch.channels_last))
         return maps.float().mean((2, 3))
 
@@ -228,11 +228,6 @@ class C4Network(nn.Module):
         if variant.attribute_none_scored:
             return scores.softmax(dim=1)[:, some]
         return scores[:, some].softmax(dim=1)
-
-
-def _exact_convolutions() -> AbstractContextManager[None]:
-    """Within it convolutions in float32 are that, not CUDA's default TF32, and always by one kernel."""
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
 
 def fold_batch_norms(state: Mapping[str, Tensor], eps: float) -> dict[str, Tensor]:

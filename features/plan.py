@@ -97,7 +97,6 @@ def _run_record(config: ExtractConfig) -> dict[str, Any]:
         },
         "cuda": torch.version.cuda,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "tf32": torch.backends.cudnn.allow_tf32,
     }
 
 

@@ -179,9 +179,11 @@ REALLY_SHORT = """
 import re, resource
 from pathlib import Path
 import numpy as np
+import torch
 from features.extract import RegionExtractor
 from features.images import find_images
 
+torch.set_num_threads(1)  # batches that are cut for more threads round otherwise
 samples = Path("examples/images")
 pictures = [Path(name) for name in find_images(samples)[:16]]
 extractor = RegionExtractor("mini", device="cpu")

@@ -37,6 +37,7 @@ _OUT_OF_MEMORY = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "MPS backend out of memory",
+    "could not create a primitive",  # oneDNN's, whose working memory could not be had
 )
 
 

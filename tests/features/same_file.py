@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 
 TOLD_APART = {"run"}  # how a file came about: time, command, device
 
@@ -23,3 +26,14 @@ def assert_same_file(found: Path, wanted: Path) -> None:
                 np.testing.assert_array_equal(ours[name][...], theirs[name][...], err_msg=name)
         for name in theirs.attrs.keys() - TOLD_APART:
             assert ours.attrs[name] == theirs.attrs[name], name
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """So many threads for torch: products that are cut for other numbers of them round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from features.decoding import cores
@@ -22,7 +21,7 @@ from features.extract import main
 from features.locks import OutputError, Shard, locked
 from features.store import RegionStore
 from tests.features.fake import FakeBackend, register, save_picture
-from tests.features.same_file import assert_same_file
+from tests.features.same_file import assert_same_file, torch_threads
 
 FORK = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -128,9 +127,7 @@ def test_a_finished_file_is_added_to_by_shards(run: Callable[..., int], images: 
 
 
 def test_two_devices_make_the_file_of_one_and_of_three_shards(
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    request: pytest.FixtureRequest,
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(1)
     for number in range(7):
@@ -139,12 +136,10 @@ def test_two_devices_make_the_file_of_one_and_of_three_shards(
         Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
     words = ["--images", str(tmp_path / "images"), "--backend", "mini", "--shard_size", "2"]
     words += ["--batch_size", "2", "--workers", "0", "--out"]
-    threads = torch.get_num_threads()
-    request.addfinalizer(lambda: torch.set_num_threads(threads))
-    torch.set_num_threads(max(1, cores() // 2))  # as two devices have; other numbers of them round otherwise
-    assert main([*words, str(tmp_path / "one.h5"), "--device", "cpu"]) == 0
-    for index in range(3):
-        assert main([*words, str(tmp_path / "three.h5"), "--shard", f"{index}/3", "--device", "cpu"]) == 0
+    with torch_threads(max(1, cores() // 2)):  # as each of two devices has
+        assert main([*words, str(tmp_path / "one.h5"), "--device", "cpu"]) == 0
+        for index in range(3):
+            assert main([*words, str(tmp_path / "three.h5"), "--shard", f"{index}/3", "--device", "cpu"]) == 0
     assert_same_file(tmp_path / "three.h5", tmp_path / "one.h5")
     capfd.readouterr()
     assert main([*words, str(tmp_path / "two.h5"), "--devices", "cpu,cpu"]) == 0

@@ -99,7 +99,8 @@ def door(out: Path, timeout: float = -1) -> Iterator[None]:
         path.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:
-        path.write_text("", encoding="ascii")
+        with suppress(OSError):  # a full disk: who held it last only serves a message
+            path.write_text("", encoding="ascii")
         lock.release()
 
 

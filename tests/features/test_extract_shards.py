@@ -18,7 +18,7 @@ from PIL import Image
 
 from features.decoding import cores
 from features.extract import main
-from features.locks import OutputError, Shard, locked
+from features.locks import OutputError, Shard, door, locked
 from features.store import RegionStore
 from tests.features.fake import FakeBackend, register, save_picture
 from tests.features.same_file import assert_same_file, torch_threads
@@ -283,3 +283,15 @@ def test_the_windows_of_all_shards_are_all_windows() -> None:
     shards = [Shard(index=1, count=2).part(number, 3) for number in range(3)] + [Shard(index=0, count=2)]
     for number in range(24):
         assert sum(shard.owns(number) for shard in shards) == 1
+
+
+def test_a_lock_is_let_go_of_where_the_disk_takes_nothing_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, text: str, encoding: str | None = None) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full, door(tmp_path / "r.h5"):
+        full.setattr(Path, "write_text", refuse)
+    with locked(tmp_path / "r.h5"):
+        pass

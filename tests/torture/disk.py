@@ -73,7 +73,8 @@ def fill_disks(folder: Path, pages_more: int = 1) -> DiskReport:
                 else:
                     report.full += 1
                     text = said.read_text("utf-8")
-                    if "No space left on device" not in text or "Traceback" in text:
+                    told = "No space left on device" in text or "Make room" in text
+                    if not told or "Traceback" in text:
                         problem = f"it did not say it in words:\n{text}"
                     subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
                 problem = problem or run_again(argv, out, said, wanted)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from features.backends.base import Preprocessor
 from features.images import decode_image, picture_path, read_bytes
 
 __all__ = [
@@ -26,10 +26,7 @@ __all__ = [
     "decode_one",
     "decode_pictures",
     "default_workers",
-    "prepare",
 ]
-
-Preprocessor = Callable[[Image.Image], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -23,9 +23,7 @@ __all__ = ["OutputError", "Shard", "door", "locked", "parts_folder", "remove_if_
 _LOCK = re.compile(r"shard-(\d+)-of-(\d+)\.lock")
 _NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 _PAUSE = 0.5  # seconds between two looks at another writer
-_PATIENCE = (
-    10.0  # seconds for which the door may be shut to somebody who does not wait: a merge takes minutes
-)
+_PATIENCE = 10.0  # seconds that the door may be shut to who does not wait; a merge takes minutes
 
 
 class OutputError(ValueError):

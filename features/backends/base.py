@@ -23,6 +23,7 @@ __all__ = [
     "Backend",
     "Detections",
     "DetectorOptions",
+    "Preprocessor",
     "exact_convolutions",
     "file_sha256",
     "load_backend",

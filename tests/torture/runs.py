@@ -124,12 +124,17 @@ def run_again(
     said.write_text("")
     if (code := run([*argv, str(out)], said, first)) != SOME_FAILED:
         return f"run again, it ended with {code}: {said.read_text('utf-8')[-500:]}"
-    found = contents(out)
-    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-    if differing:
-        return f"the file differs in {', '.join(differing)}"
+    if problem := difference(out, wanted):
+        return problem
     left = sorted(set(os.listdir(out.parent)) - {out.name, f".{out.name}.lock"})  # the lock stays by design
     return f"left behind: {', '.join(left)}" if left else None
+
+
+def difference(out: Path, wanted: dict[str, Any]) -> str | None:
+    """Which datasets and attributes of a regions file are not the wanted ones; None where all are."""
+    found = contents(out)
+    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    return f"the file differs in {', '.join(differing)}" if differing else None
 
 
 def count_pictures(backend: str, log: Path) -> None:

@@ -86,7 +86,7 @@ def _validate_captions(
         for row, hypotheses in zip(rows, found, strict=True):
             captions[pictures.records[row].image_id] = tokenizer.decode(hypotheses[0].piece_ids)
     references = {record.image_id: record.captions for record in pictures.records}
-    scores = evaluate(captions, references, segmenter="jieba").overall
+    scores = evaluate(captions, references, protocol="aic-icc").overall
     return Validation(main=scores["cider"], scores=dict(scores), captions=captions)
 
 

@@ -9,19 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from eval.metrics import Score, Scores, bleu, cider, evaluate, rouge
-    from eval.tokens import segment, segmenter_version
+    from eval.protocols import PROTOCOLS, Protocol, find_protocol
 
-__all__ = ["Score", "Scores", "bleu", "cider", "evaluate", "rouge", "segment", "segmenter_version"]
+__all__ = [
+    "PROTOCOLS",
+    "Protocol",
+    "Score",
+    "Scores",
+    "bleu",
+    "cider",
+    "evaluate",
+    "find_protocol",
+    "rouge",
+]
 
 _HOME = {
+    "PROTOCOLS": "eval.protocols",
+    "Protocol": "eval.protocols",
     "Score": "eval.metrics",
     "Scores": "eval.metrics",
     "bleu": "eval.metrics",
     "cider": "eval.metrics",
     "evaluate": "eval.metrics",
+    "find_protocol": "eval.protocols",
     "rouge": "eval.metrics",
-    "segment": "eval.tokens",
-    "segmenter_version": "eval.tokens",
 }
 
 

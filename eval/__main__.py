@@ -10,9 +10,9 @@ from pathlib import Path
 import jsonargparse
 from docstring_parser import parse_from_object
 
-from eval.evaluation import Evaluation, evaluate_files
+from eval.evaluation import DEFAULT_PROTOCOLS, Evaluation, evaluate_files
 from eval.metrics import METRIC_TITLES
-from eval.tokens import find_segmenter
+from eval.protocols import find_protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +31,9 @@ class EvalConfig:
     """Folder of the pictures, for the report's thumbnails."""
     regions: Path | None = None
     """Regions file, for the boxes on the report's pictures."""
-    segmenters: tuple[str, ...] = ("jieba", "chars")
-    """What to count: jieba (words, the headline), chars, whitespace (words as the files separate them)."""
+    protocols: tuple[str, ...] = DEFAULT_PROTOCOLS
+    """How captions are cut and counted: aic-icc (jieba words, the headline), chars, coco-cn (words as the
+    files separate them)."""
     allow_missing: bool = False
     """Score the pictures that have a caption when some have none; the rest are left out, not counted as 0."""
     allow_extra: bool = False
@@ -44,8 +45,8 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         """Check what can be checked before any file is read."""
-        for name in self.segmenters:
-            find_segmenter(name)
+        for name in self.protocols:
+            find_protocol(name)
         if self.report_pictures < 2:
             raise ValueError(f"report_pictures must be 2 or more, got {self.report_pictures}")
         if not self.report and (self.images or self.regions):
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     values = {field.name: arguments[field.name] for field in fields(EvalConfig)}
     try:
-        config = EvalConfig(**{**values, "segmenters": tuple(values["segmenters"])})
+        config = EvalConfig(**{**values, "protocols": tuple(values["protocols"])})
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -78,7 +79,7 @@ def run(config: EvalConfig) -> Evaluation:
     evaluation = evaluate_files(
         config.predictions,
         config.references,
-        config.segmenters,
+        config.protocols,
         allow_missing=config.allow_missing,
         allow_extra=config.allow_extra,
     )
@@ -109,14 +110,14 @@ def table_lines(evaluation: Evaluation) -> Iterator[str]:
         yield f"LEFT OUT: {len(evaluation.missing)} reference pictures without a caption"
     if evaluation.extra:
         yield f"left out: {len(evaluation.extra)} captions without references"
-    labels = [f"{scores.unit} ({scores.segmenter})" for scores in evaluation.scores]
+    labels = [f"{scores.protocol} ({scores.unit})" for scores in evaluation.scores]
     width = max(map(len, labels))
     yield " " * width + "".join(f"{title:>9}" for title in METRIC_TITLES.values())
     for label, scores in zip(labels, evaluation.scores, strict=True):
         yield f"{label:<{width}}" + "".join(f"{scores.overall[name]:>9.4f}" for name in METRIC_TITLES)
     yield "BLEU and ROUGE-L lie in 0..1, CIDEr in 0..10. Words and characters cannot be compared."
     for scores in evaluation.scores:
-        yield f"{scores.unit}: protocol {scores.protocol}; {', '.join(scores.steps)}; {scores.version}"
+        yield f"{scores.protocol}: {', '.join(scores.steps)}; {scores.version}"
 
 
 def _parser() -> jsonargparse.ArgumentParser:

@@ -35,8 +35,8 @@ class DocumentFrequencies:
     Attributes:
         counts: N-gram of 1 to 4 tokens -> number of pictures.
         n_images: Pictures counted.
-        segmenter: What cut the references, by its name in `eval.tokens.SEGMENTERS`; captions cut by another
-            one cannot be scored with these. Empty where the tokens were given.
+        segmenter: What cut the references, by its name in `eval.segmenters.SEGMENTERS`; captions cut by
+            another one cannot be scored with these. Empty where the tokens were given.
     """
 
     counts: Mapping[Ngram, int]

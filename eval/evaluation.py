@@ -12,6 +12,8 @@ from eval.matching import Matches, match_ids
 from eval.metrics import Scores, evaluate
 
 NAMES_SHOWN = 10
+DEFAULT_PROTOCOLS = ("aic-icc", "chars")
+"""The headline, and beside it the one without a dictionary."""
 
 
 class PicturesDiffer(ValueError):
@@ -33,7 +35,7 @@ class Evaluation:
     """Scores, and everything they rest on."""
 
     scores: tuple[Scores, ...]
-    """One for each segmenter, over the same pictures."""
+    """One for each protocol, over the same pictures."""
     captions: dict[str, PredictedCaption]
     """Scored picture, by the references' id -> its prediction."""
     references: dict[str, tuple[str, ...]]
@@ -56,14 +58,14 @@ class Evaluation:
             "n_references": sum(len(texts) for texts in self.references.values()),
             "missing": list(self.missing),
             "extra": list(self.extra),
-            "scores": {scores.segmenter: asdict(scores) for scores in self.scores},
+            "scores": {scores.protocol: asdict(scores) for scores in self.scores},
         }
 
 
 def evaluate_files(
     predictions: Path,
     references: Path,
-    segmenters: Sequence[str] = ("jieba", "chars"),
+    protocols: Sequence[str] = DEFAULT_PROTOCOLS,
     *,
     allow_missing: bool = False,
     allow_extra: bool = False,
@@ -73,14 +75,14 @@ def evaluate_files(
     Args:
         predictions: Any prediction format of `eval.annotations.FORMATS`.
         references: Any reference format.
-        segmenters: Names in `eval.tokens.SEGMENTERS`.
+        protocols: Names in `eval.protocols.PROTOCOLS`.
         allow_missing: Leave out reference pictures that have no prediction, instead of refusing.
         allow_extra: Leave out predictions for pictures without references, instead of refusing.
 
     Raises:
         AnnotationError: A file cannot be used.
         PicturesDiffer: The files name different pictures and that was not allowed, or share none.
-        ValueError: An id is ambiguous, or a segmenter unknown.
+        ValueError: An id is ambiguous, or a protocol unknown.
     """
     predicted = read_predictions(predictions)
     wanted = read_reference_file(references)
@@ -95,7 +97,7 @@ def evaluate_files(
     texts = {image_id: caption.caption for image_id, caption in captions.items()}
     chosen = {image_id: wanted.captions[image_id] for image_id in captions}
     return Evaluation(
-        scores=tuple(evaluate(texts, chosen, segmenter) for segmenter in segmenters),
+        scores=tuple(evaluate(texts, chosen, protocol) for protocol in protocols),
         captions=captions,
         references=chosen,
         missing=matches.missing,

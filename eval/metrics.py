@@ -1,6 +1,6 @@
 """BLEU-1..4, ROUGE-L and CIDEr of captions against human captions.
 
-`evaluate` cuts both sides with one segmenter and hands the tokens to the metrics in `METRICS`; the numbers
+`evaluate` cuts both sides by one protocol and hands the tokens to the metrics in `METRICS`; the numbers
 are those of the COCO caption code. BLEU and ROUGE-L are computed by its package pycocoevalcap (pure Python
 parts only: no Java, no tokenizer), CIDEr, many times faster and to the same last digits, by `eval.cider`.
 BLEU and ROUGE-L lie in 0..1, CIDEr in 0..10. BLEU: Papineni et al. 2002, closest reference length; ROUGE-L:
@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from eval.cider import CiderD, Tokens
-from eval.tokens import find_segmenter
+from eval.protocols import Protocol, find_protocol
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,12 @@ class Score:
 class Scores:
     """All that `evaluate` found out, with what a reader needs to repeat it."""
 
+    protocol: str
     segmenter: str
     unit: str
-    """What the segmenter makes of a sentence: words, characters, given words."""
-    protocol: str
+    """What is counted: words, characters, given words."""
     version: str
+    """Of the segmenter, with its dictionary."""
     steps: tuple[str, ...]
     """From a sentence to its tokens."""
     n_images: int
@@ -92,7 +93,7 @@ METRIC_TITLES = {
 def evaluate(
     predictions: Mapping[str, str],
     references: Mapping[str, Sequence[str]],
-    segmenter: str = "jieba",
+    protocol: str | Protocol = "aic-icc",
     metrics: Sequence[str] = tuple(METRICS),
 ) -> Scores:
     """Score one caption a picture against its human captions.
@@ -100,21 +101,21 @@ def evaluate(
     Args:
         predictions: Image id -> caption; an empty caption scores 0.
         references: Image id -> one or more captions; exactly the same ids.
-        segmenter: A name in `eval.tokens.SEGMENTERS`.
+        protocol: A name in `eval.protocols.PROTOCOLS`, or what `find_protocol` returned.
         metrics: Names in `METRICS`.
 
     Raises:
         ValueError: The ids differ, a picture has no reference, a reference holds no token, or a name is
             unknown.
     """
-    found = find_segmenter(segmenter)
+    found = find_protocol(protocol) if isinstance(protocol, str) else protocol
     for name in metrics:
         if name not in METRICS:
             raise ValueError(f"unknown metric {name!r}; choose from {', '.join(sorted(METRICS))}")
     _check_pictures(predictions, references)
     image_ids = sorted(predictions)  # the order of a file must not change the last bit of a mean
     candidates = [found.cut(predictions[image_id]) for image_id in image_ids]
-    cut = [_cut_references(image_id, references[image_id], segmenter) for image_id in image_ids]
+    cut = [_cut_references(image_id, references[image_id], found) for image_id in image_ids]
     overall: dict[str, float] = {}
     per_image: dict[str, dict[str, float]] = {image_id: {} for image_id in image_ids}
     for name in metrics:
@@ -124,9 +125,9 @@ def evaluate(
             for image_id, value in zip(image_ids, values, strict=True):
                 per_image[image_id][metric] = value
     return Scores(
-        segmenter=segmenter,
+        protocol=found.name,
+        segmenter=found.segmenter.name,
         unit=found.unit,
-        protocol=found.protocol,
         version=found.version(),
         steps=found.steps,
         n_images=len(image_ids),
@@ -153,12 +154,12 @@ def _check_pictures(predictions: Mapping[str, str], references: Mapping[str, Seq
             )
 
 
-def _cut_references(image_id: str, texts: Sequence[str], segmenter: str) -> list[Tokens]:
-    sentences = [find_segmenter(segmenter).cut(text) for text in texts]
+def _cut_references(image_id: str, texts: Sequence[str], protocol: Protocol) -> list[Tokens]:
+    sentences = [protocol.cut(text) for text in texts]
     if [] in sentences:
         text = texts[sentences.index([])]
         raise ValueError(
-            f"picture {image_id!r}: reference {text!r} holds no token for {segmenter}; remove it"
+            f"picture {image_id!r}: reference {text!r} holds no token under {protocol.name}; remove it"
         )
     return sentences
 

@@ -36,7 +36,7 @@ class Card:
     prediction: PredictedCaption
     references: tuple[str, ...]
     scores: list[dict[str, float]]
-    """Metric -> number, one dict a segmenter."""
+    """Metric -> number, one dict a protocol."""
     thumbnail: str | None
     """Data URI of a small JPEG."""
     thumbnail_error: str | None
@@ -98,7 +98,7 @@ def render_report(
 
 
 def ranked_pictures(evaluation: Evaluation) -> list[tuple[int, str]]:
-    """(rank from 1, image id), best CIDEr of the first segmenter first; ties by id."""
+    """(rank from 1, image id), best CIDEr of the first protocol first; ties by id."""
     per_image = evaluation.scores[0].per_image
     return list(enumerate(sorted(per_image, key=lambda i: (-per_image[i][SORT_METRIC], i)), start=1))
 

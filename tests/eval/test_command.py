@@ -41,10 +41,10 @@ def test_the_table_gives_words_and_characters_by_name(capsys: pytest.CaptureFixt
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "3 pictures, 4 references"
     assert lines[1].split() == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
-    assert lines[2].startswith("words (jieba) ")
-    assert lines[3].startswith("characters (chars) ")
+    assert lines[2].startswith("aic-icc (words) ")
+    assert lines[3].startswith("chars (characters) ")
     assert lines[2].split()[2:] != lines[3].split()[2:]
-    assert "words: protocol aic-icc; NFC, strip, remove 。, jieba precise mode" in lines[5]
+    assert "aic-icc: NFC, strip, remove 。, jieba precise mode" in lines[5]
     assert "jieba 0.42.1, dict.txt sha256 7197c3211ddd9896" in lines[5]
 
 
@@ -56,8 +56,9 @@ def test_the_scores_file_holds_protocol_versions_counts_and_hashes() -> None:
     assert (scores["references"]["n_images"], scores["references"]["n_captions"]) == (3, 4)
     assert (scores["n_images"], scores["n_references"], scores["missing"], scores["extra"]) == (3, 4, [], [])
     assert scores["scorer"] == "pycocoevalcap 1.2 (BLEU, ROUGE-L), eval.cider (CIDEr)"
-    words = scores["scores"]["jieba"]
-    assert (words["protocol"], words["unit"], words["n_images"]) == ("aic-icc", "words", 3)
+    words = scores["scores"]["aic-icc"]
+    assert (words["protocol"], words["segmenter"], words["unit"]) == ("aic-icc", "jieba", "words")
+    assert words["n_images"] == 3
     assert words["version"].startswith("jieba 0.42.1, dict.txt sha256 ")
     assert words["per_image"].keys() == {"a.jpg", "b.jpg", "c.jpg"}
     assert words["per_image"]["c.jpg"]["cider"] == pytest.approx(10)
@@ -132,7 +133,7 @@ def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.C
     ("arguments", "message"),
     [
         ([], "the following arguments are required: predictions, references"),
-        (["--segmenters", "thulac"], "unknown segmenter 'thulac'; choose from chars, jieba, whitespace"),
+        (["--protocols", "aic"], "unknown protocol 'aic'; choose from aic-icc, chars, coco-cn"),
         (["--images", "."], "--images and --regions are for the report; name it with --report FILE"),
         (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),
         (["--nothing"], "--nothing"),
@@ -149,7 +150,7 @@ def test_wrong_use_exits_with_2(
 
 
 def test_settings_may_come_from_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("eval.yaml").write_text("segmenters: [chars]\nallow_missing: true\n", encoding="utf-8")
+    Path("eval.yaml").write_text("protocols: [chars]\nallow_missing: true\n", encoding="utf-8")
     write("captions.json", PREDICTIONS[:2])
     assert main(["--config", "eval.yaml", "captions.json", "refs.json"]) == 0
     assert "jieba" not in capsys.readouterr().out

@@ -91,7 +91,7 @@ def test_the_page_shows_captions_references_tags_and_hypotheses(evaluation: Eval
 def test_the_page_gives_scores_with_protocol_versions_and_hashes(evaluation: Evaluation) -> None:
     text = " ".join(Page(render_report(evaluation, title="第一次评测")).text)
     for scores in evaluation.scores:
-        assert f"{scores.unit} ({scores.segmenter})" in text
+        assert f"{scores.protocol} ({scores.unit})" in text
         assert scores.version in text
         for value in scores.overall.values():
             assert f"{value:.4f}" in text

@@ -132,10 +132,10 @@ def test_words_are_those_that_the_official_tool_counts() -> None:
         "书名是《红楼梦》，【图】「左」",
         "他说:'no'，然后...走了——",
     ]
-    cut = [
+    words = [
         " ".join(jieba.Tokenizer().cut(without_full_stop(sentence), cut_all=False)) for sentence in sentences
     ]
-    official = PTBTokenizer().tokenize({i: [{"caption": words}] for i, words in enumerate(cut)})
+    official = PTBTokenizer().tokenize({i: [{"caption": line}] for i, line in enumerate(words)})
     assert [cut(sentence, "aic-icc") for sentence in sentences] == [
-        official[i][0].split() for i in range(len(cut))
+        official[i][0].split() for i in range(len(words))
     ]

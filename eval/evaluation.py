@@ -1,139 +1,148 @@
-"""Two files in, one `Evaluation` out: what `python -m eval` prints, writes and reports."""
+"""Files in, one `Evaluation` out: what `python -m eval` prints, writes and reports."""
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from eval.annotations import PredictedCaption, read_predictions, read_reference_file
-from eval.matching import Matches, match_ids
-from eval.metrics import Scores, evaluate
+from eval.annotations import PredictedCaption
+from eval.inputs import Inputs, Predictions, Source, read_inputs
+from eval.metrics import METRICS, Scores, evaluate
+from eval.protocols import Protocol, find_protocol
+from eval.segmentation import SegmentationCache, already_cut
 
-NAMES_SHOWN = 10
 DEFAULT_PROTOCOLS = ("aic-icc", "chars")
 """The headline, and beside it the one without a dictionary."""
 
 
-class PicturesDiffer(ValueError):
-    """Predictions and references do not name the same pictures."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What is measured, and how."""
+
+    protocols: tuple[str, ...] = DEFAULT_PROTOCOLS
+    """How captions are cut and counted: aic-icc (jieba words, the headline), chars, coco-cn (words as the
+    files separate them)."""
+    segmenter: str = ""
+    """Segmenter for the protocols that count words, instead of their own; their names then say so."""
+    metrics: tuple[str, ...] = tuple(METRICS)
+    """What is measured."""
+    allow_missing: bool = False
+    """Score the pictures that every system has a caption for when some have none; the rest are left out, not
+    counted as 0."""
+    allow_extra: bool = False
+    """Pass over captions of pictures without references."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before any file is read."""
+        self.found_protocols()
+        for name in self.metrics:
+            if name not in METRICS:
+                raise ValueError(f"unknown metric {name!r}; choose from {', '.join(sorted(METRICS))}")
+
+    def found_protocols(self) -> tuple[Protocol, ...]:
+        """The protocols, with the other segmenter where one is set.
+
+        Raises:
+            ValueError: A name is unknown, or there is another segmenter and no protocol that counts words.
+        """
+        protocols = tuple(find_protocol(name) for name in self.protocols)
+        if not self.segmenter:
+            return protocols
+        if all(protocol.unit != "words" for protocol in protocols):
+            raise ValueError(
+                f"--segmenter {self.segmenter}: none of the protocols {self.protocols} counts words"
+            )
+        return tuple(
+            find_protocol(name, self.segmenter if protocol.unit == "words" else "")
+            for name, protocol in zip(self.protocols, protocols, strict=True)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A file that was scored or scored against."""
+class System:
+    """What wrote one file of predictions, and how well it did."""
 
-    path: str
-    sha256: str
-    n_images: int
-    n_captions: int
+    name: str
+    source: Source
+    captions: dict[str, PredictedCaption]
+    """Scored picture, by the references' id -> its prediction."""
+    scores: tuple[Scores, ...]
+    """One for each protocol, in the order of the settings."""
+    missing: tuple[str, ...]
+    """Reference pictures that it has no prediction for."""
+    extra: tuple[str, ...]
+    """Its predictions that were passed over because they have no reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores, and everything they rest on."""
+    """Scores of one or more systems over the same pictures, and everything they rest on."""
 
-    scores: tuple[Scores, ...]
-    """One for each protocol, over the same pictures."""
-    captions: dict[str, PredictedCaption]
-    """Scored picture, by the references' id -> its prediction."""
+    systems: tuple[System, ...]
+    """In the order of the files."""
     references: dict[str, tuple[str, ...]]
     """Scored picture -> its human captions."""
-    missing: tuple[str, ...]
-    """Reference pictures left out because they have no prediction."""
-    extra: tuple[str, ...]
-    """Predictions left out because they have no reference."""
-    predictions_file: Source
-    references_file: Source
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of scores.json."""
-        return {
-            "scorer": f"pycocoevalcap {version('pycocoevalcap')} (BLEU, ROUGE-L), eval.cider (CIDEr)",
-            "ranges": {"bleu": [0, 1], "rouge-l": [0, 1], "cider": [0, 10]},
-            "predictions": asdict(self.predictions_file),
-            "references": asdict(self.references_file),
-            "n_images": len(self.captions),
-            "n_references": sum(len(texts) for texts in self.references.values()),
-            "missing": list(self.missing),
-            "extra": list(self.extra),
-            "scores": {scores.protocol: asdict(scores) for scores in self.scores},
-        }
+    references_source: Source
+    settings: Settings
 
 
 def evaluate_files(
-    predictions: Path,
+    predictions: Sequence[Path],
     references: Path,
-    protocols: Sequence[str] = DEFAULT_PROTOCOLS,
+    settings: Settings | None = None,
     *,
-    allow_missing: bool = False,
-    allow_extra: bool = False,
+    known: SegmentationCache | None = None,
+    processes: int = 1,
 ) -> Evaluation:
-    """Score a prediction file against a reference file.
+    """Score files of predictions, one a system, against a file of references.
 
     Args:
         predictions: Any prediction format of `eval.annotations.FORMATS`.
         references: Any reference format.
-        protocols: Names in `eval.protocols.PROTOCOLS`.
-        allow_missing: Leave out reference pictures that have no prediction, instead of refusing.
-        allow_extra: Leave out predictions for pictures without references, instead of refusing.
+        settings: By default, as `Settings` has them.
+        known: Sentences that were cut before.
+        processes: How many may cut sentences at a time; see `eval.segmentation.already_cut`.
 
     Raises:
-        AnnotationError: A file cannot be used.
-        PicturesDiffer: The files name different pictures and that was not allowed, or share none.
-        ValueError: An id is ambiguous, or a protocol unknown.
+        FilesRefused: A file cannot be used, an id is ambiguous, the files name different pictures and that
+            was not allowed, or they share none.
     """
-    predicted = read_predictions(predictions)
-    wanted = read_reference_file(references)
-    matches = match_ids(predicted, wanted.captions, wanted.numbers)
-    unwanted = Matches(
-        matches.references,
-        missing=() if allow_missing else matches.missing,
-        extra=() if allow_extra else matches.extra,
+    settings = settings or Settings()
+    inputs = read_inputs(
+        predictions, references, allow_missing=settings.allow_missing, allow_extra=settings.allow_extra
     )
-    _refuse_difference(unwanted, predictions, list(predicted), references, list(wanted.captions))
-    captions = {reference: predicted[image_id] for image_id, reference in matches.references.items()}
-    texts = {image_id: caption.caption for image_id, caption in captions.items()}
-    chosen = {image_id: wanted.captions[image_id] for image_id in captions}
+    protocols = [
+        already_cut(protocol, _sentences(inputs), known=known, processes=processes)
+        for protocol in settings.found_protocols()
+    ]
     return Evaluation(
-        scores=tuple(evaluate(texts, chosen, protocol) for protocol in protocols),
-        captions=captions,
-        references=chosen,
-        missing=matches.missing,
-        extra=matches.extra,
-        predictions_file=_source(predictions, len(predicted), len(predicted)),
-        references_file=_source(references, len(wanted.captions), sum(map(len, wanted.captions.values()))),
+        systems=tuple(_system(each, inputs.references, protocols, settings) for each in inputs.systems),
+        references=inputs.references,
+        references_source=inputs.references_source,
+        settings=settings,
     )
 
 
-def _refuse_difference(
-    matches: Matches, predictions: Path, predicted: list[str], references: Path, wanted: list[str]
-) -> None:
-    """Raise `PicturesDiffer` for every missing and extra picture at once."""
-    problems = []
-    if matches.missing:
-        problems.append(
-            f"{predictions} has no caption for {len(matches.missing)} of the {len(wanted)} pictures in "
-            f"{references}: {_names(matches.missing)}. Caption them, or score the rest with --allow_missing."
-        )
-    if matches.extra:
-        problems.append(
-            f"{references} has no reference for {len(matches.extra)} of the {len(predicted)} pictures in "
-            f"{predictions}: {_names(matches.extra)}. Take them out, or pass over them with --allow_extra."
-        )
-    if not matches.references:
-        example = f"{predicted[0]!r} and {wanted[0]!r}"
-        problems = [f"{predictions} and {references} have no picture in common: ids are like {example}"]
-    if problems:
-        raise PicturesDiffer("\n".join(problems))
+def _sentences(inputs: Inputs) -> list[set[str]]:
+    """What has to be cut, by file."""
+    of_systems = [
+        {system.captions[image_id].caption for image_id in inputs.references} for system in inputs.systems
+    ]
+    return [{text for texts in inputs.references.values() for text in texts}, *of_systems]
 
 
-def _names(image_ids: Sequence[str]) -> str:
-    shown = ", ".join(repr(image_id) for image_id in image_ids[:NAMES_SHOWN])
-    return shown + (", …" if len(image_ids) > NAMES_SHOWN else "")
-
-
-def _source(path: Path, n_images: int, n_captions: int) -> Source:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Source(path=str(path), sha256=digest, n_images=n_images, n_captions=n_captions)
+def _system(
+    predictions: Predictions,
+    references: dict[str, tuple[str, ...]],
+    protocols: Sequence[Protocol],
+    settings: Settings,
+) -> System:
+    captions = {image_id: predictions.captions[image_id] for image_id in references}
+    texts = {image_id: predicted.caption for image_id, predicted in captions.items()}
+    return System(
+        name=predictions.name,
+        source=predictions.source,
+        captions=captions,
+        scores=tuple(evaluate(texts, references, protocol, settings.metrics) for protocol in protocols),
+        missing=predictions.missing,
+        extra=predictions.extra,
+    )

@@ -41,7 +41,9 @@ class Scores:
     n_references: int
     overall: dict[str, float]
     per_image: dict[str, dict[str, float]]
-    """Image id -> metric name -> number."""
+    """Image id -> metric name -> number, in the order of the ids."""
+    by_metric: tuple[Score, ...]
+    """What ``overall`` and ``per_image`` were taken from, pictures in the same order."""
 
 
 def bleu(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Score:
@@ -118,8 +120,8 @@ def evaluate(
     cut = [_cut_references(image_id, references[image_id], found) for image_id in image_ids]
     overall: dict[str, float] = {}
     per_image: dict[str, dict[str, float]] = {image_id: {} for image_id in image_ids}
-    for name in metrics:
-        score = METRICS[name](candidates, cut)
+    by_metric = tuple(METRICS[name](candidates, cut) for name in metrics)
+    for score in by_metric:
         overall.update(score.overall)
         for metric, values in score.per_image.items():
             for image_id, value in zip(image_ids, values, strict=True):
@@ -134,6 +136,7 @@ def evaluate(
         n_references=sum(len(sentences) for sentences in cut),
         overall=overall,
         per_image=per_image,
+        by_metric=by_metric,
     )
 
 

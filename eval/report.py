@@ -78,7 +78,7 @@ def render_report(
     )
     template = environment.from_string(files("eval").joinpath("report.html.j2").read_text(encoding="utf-8"))
     with ExitStack() as stack:
-        thumbnails = _thumbnails(images, list(evaluation.captions)) if images else None
+        thumbnails = _thumbnails(images, list(evaluation.references)) if images else None
         boxes = _boxes(regions, stack) if regions else None
         cards = [
             _card(evaluation, rank, image_id, thumbnails, boxes)
@@ -87,6 +87,7 @@ def render_report(
     return template.render(
         title=title,
         evaluation=evaluation,
+        system=evaluation.systems[0],
         metrics=METRIC_TITLES,
         sort_metric=SORT_METRIC,
         sort_title=METRIC_TITLES[SORT_METRIC],
@@ -99,7 +100,7 @@ def render_report(
 
 def ranked_pictures(evaluation: Evaluation) -> list[tuple[int, str]]:
     """(rank from 1, image id), best CIDEr of the first protocol first; ties by id."""
-    per_image = evaluation.scores[0].per_image
+    per_image = evaluation.systems[0].scores[0].per_image
     return list(enumerate(sorted(per_image, key=lambda i: (-per_image[i][SORT_METRIC], i)), start=1))
 
 
@@ -126,9 +127,9 @@ def _card(
     return Card(
         rank=rank,
         image_id=image_id,
-        prediction=evaluation.captions[image_id],
+        prediction=evaluation.systems[0].captions[image_id],
         references=evaluation.references[image_id],
-        scores=[scores.per_image[image_id] for scores in evaluation.scores],
+        scores=[scores.per_image[image_id] for scores in evaluation.systems[0].scores],
         thumbnail=thumbnail,
         thumbnail_error=reason,
         boxes=boxes(image_id) if boxes and thumbnail else None,

@@ -27,6 +27,7 @@ PREDICTIONS = [
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     write("refs.json", REFERENCES)
     write("captions.json", PREDICTIONS)
     return tmp_path
@@ -39,30 +40,32 @@ def write(name: str, content: Any) -> None:
 def test_the_table_gives_words_and_characters_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["captions.json", "refs.json"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     assert lines[0] == "3 pictures, 4 references"
-    assert lines[1].split() == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
-    assert lines[2].startswith("aic-icc (words) ")
-    assert lines[3].startswith("chars (characters) ")
-    assert lines[2].split()[2:] != lines[3].split()[2:]
-    assert "aic-icc: NFC, strip, remove 。, jieba precise mode" in lines[5]
-    assert "jieba 0.42.1, dict.txt sha256 7197c3211ddd9896" in lines[5]
+    assert lines[1].split() == ["aic-icc", "(words)", *names]
+    assert lines[3].split() == ["chars", "(characters)", *names]
+    assert (lines[2].split()[0], lines[4].split()[0]) == ("captions", "captions")
+    assert lines[2].split()[1:] != lines[4].split()[1:]
+    assert "aic-icc: NFC, strip, remove 。, jieba precise mode" in lines[6]
+    assert "jieba 0.42.1, dict.txt sha256 7197c3211ddd9896" in lines[6]
 
 
 def test_the_scores_file_holds_protocol_versions_counts_and_hashes() -> None:
     assert main(["captions.json", "refs.json", "--out", "new/scores.json"]) == 0
     scores = json.loads(Path("new/scores.json").read_text(encoding="utf-8"))
-    for name, file in [("predictions", "captions.json"), ("references", "refs.json")]:
-        assert scores[name]["sha256"] == hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    [system] = scores["systems"]
+    for source, file in [(system["predictions"], "captions.json"), (scores["references"], "refs.json")]:
+        assert source["sha256"] == hashlib.sha256(Path(file).read_bytes()).hexdigest()
     assert (scores["references"]["n_images"], scores["references"]["n_captions"]) == (3, 4)
-    assert (scores["n_images"], scores["n_references"], scores["missing"], scores["extra"]) == (3, 4, [], [])
-    assert scores["scorer"] == "pycocoevalcap 1.2 (BLEU, ROUGE-L), eval.cider (CIDEr)"
-    words = scores["scores"]["aic-icc"]
-    assert (words["protocol"], words["segmenter"], words["unit"]) == ("aic-icc", "jieba", "words")
+    assert (scores["n_images"], scores["n_references"]) == (3, 4)
+    assert (system["name"], system["missing"], system["extra"]) == ("captions", [], [])
+    words = system["scores"]["aic-icc"]
+    assert (words["segmenter"], words["unit"]) == ("jieba", "words")
     assert words["n_images"] == 3
     assert words["version"].startswith("jieba 0.42.1, dict.txt sha256 ")
     assert words["per_image"].keys() == {"a.jpg", "b.jpg", "c.jpg"}
     assert words["per_image"]["c.jpg"]["cider"] == pytest.approx(10)
-    assert scores["scores"]["chars"]["unit"] == "characters"
+    assert system["scores"]["chars"]["unit"] == "characters"
 
 
 def test_two_runs_write_the_same_bytes() -> None:
@@ -106,11 +109,12 @@ def test_what_was_left_out_by_permission_is_said(capsys: pytest.CaptureFixture[s
     assert main(["captions.json", "refs.json", "--allow_missing", "--allow_extra", "--out", "s.json"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(
-        "2 pictures, 3 references\nLEFT OUT: 1 reference pictures without a caption\n"
-        "left out: 1 captions without references\n"
+        "2 pictures, 3 references\nLEFT OUT: 1 reference pictures without a caption of captions\n"
+        "left out: 1 captions of captions without references\n"
     )
     scores = json.loads(Path("s.json").read_text(encoding="utf-8"))
-    assert (scores["n_images"], scores["missing"], scores["extra"]) == (2, ["c.jpg"], ["d.jpg"])
+    assert scores["n_images"] == 2
+    assert (scores["systems"][0]["missing"], scores["systems"][0]["extra"]) == (["c.jpg"], ["d.jpg"])
 
 
 def test_files_without_a_common_picture_show_how_their_ids_look(capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +136,7 @@ def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: predictions, references"),
+        ([], "the following arguments are required: files"),
         (["--protocols", "aic"], "unknown protocol 'aic'; choose from aic-icc, chars, coco-cn"),
         (["--images", "."], "--images and --regions are for the report; name it with --report FILE"),
         (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),

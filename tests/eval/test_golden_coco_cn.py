@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eval.evaluation import evaluate_files
+from eval.evaluation import Settings, evaluate_files
 from eval.metrics import Scores
 
 ROOT = Path(os.environ.get("EVAL_GOLDEN_DIR") or Path(__file__).parents[1] / "golden_eval")
@@ -32,7 +32,11 @@ systems = pytest.mark.parametrize(("folder", "system"), SYSTEMS, ids=[system for
 @cache
 def scored(folder: Path, system: str) -> Scores:
     predictions = folder / f"predictions_{system}.json"
-    return evaluate_files(predictions, folder / "references.json", ["coco-cn"]).scores[0]
+    return (
+        evaluate_files([predictions], folder / "references.json", Settings(protocols=("coco-cn",)))
+        .systems[0]
+        .scores[0]
+    )
 
 
 def expected(folder: Path, system: str) -> dict[str, Any]:

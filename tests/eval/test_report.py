@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eval.evaluation import Evaluation, evaluate_files
+from eval.evaluation import Evaluation, Settings, evaluate_files
 from eval.report import render_report, spaced, write_report
 from features.schema import Regions, StoreMeta, box_geometry
 from features.shards import write_shard
@@ -45,7 +45,8 @@ def evaluated(
     (folder / "p.json").write_text(json.dumps(predictions), encoding="utf-8")
     listed = [{"image_id": image_id, "caption": captions} for image_id, captions in references.items()]
     (folder / "r.json").write_text(json.dumps(listed), encoding="utf-8")
-    return evaluate_files(folder / "p.json", folder / "r.json", allow_missing=True, allow_extra=True)
+    settings = Settings(allow_missing=True, allow_extra=True)
+    return evaluate_files([folder / "p.json"], folder / "r.json", settings)
 
 
 @pytest.fixture
@@ -90,13 +91,13 @@ def test_the_page_shows_captions_references_tags_and_hypotheses(evaluation: Eval
 
 def test_the_page_gives_scores_with_protocol_versions_and_hashes(evaluation: Evaluation) -> None:
     text = " ".join(Page(render_report(evaluation, title="第一次评测")).text)
-    for scores in evaluation.scores:
+    for scores in evaluation.systems[0].scores:
         assert f"{scores.protocol} ({scores.unit})" in text
         assert scores.version in text
         for value in scores.overall.values():
             assert f"{value:.4f}" in text
-    assert evaluation.predictions_file.sha256 in text
-    assert evaluation.references_file.sha256 in text
+    assert evaluation.systems[0].source.sha256 in text
+    assert evaluation.references_source.sha256 in text
     assert "第一次评测" in text
 
 

@@ -38,6 +38,8 @@ class EvalConfig(Settings):
     """Heading of the report."""
     report_pictures: int = 300
     """Pictures in the report at most; of more, evenly spaced ranks by CIDEr, best and worst included."""
+    processes: int = 0
+    """Processes that cut sentences; 0 for one a core. The scores do not depend on it."""
     no_cache: bool = False
     """Cut every sentence again; else what jieba made of the same sentences is kept in ~/.cache/tushuo."""
 
@@ -46,6 +48,8 @@ class EvalConfig(Settings):
         super().__post_init__()
         if len(self.files) < 2:
             raise ValueError("wanted one or more files of captions and, last, one of human captions")
+        if self.processes < 0:
+            raise ValueError(f"processes must be 0 or more, got {self.processes}")
         if self.report_pictures < 2:
             raise ValueError(f"report_pictures must be 2 or more, got {self.report_pictures}")
         if not self.report and (self.images or self.regions):
@@ -84,7 +88,7 @@ def run(config: EvalConfig) -> Evaluation:
         references,
         config,
         known=None if config.no_cache else SegmentationCache.of_user(),
-        processes=os.cpu_count() or 1,
+        processes=config.processes or os.cpu_count() or 1,
     )
     sys.stdout.write("\n".join(summary_lines(evaluation)) + "\n")
     if config.out:

@@ -14,10 +14,8 @@ import threading
 import time
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 from eval.protocols import Protocol, find_protocol
@@ -132,6 +130,9 @@ def already_cut(
 
     Returns:
         A protocol of the same name, steps and version that knows these sentences, and cuts no other.
+
+    Raises:
+        ChildProcessError: A process was killed from outside.
     """
     tokens: dict[str, Tokens] = {}
     unknown: list[list[str]] = []
@@ -171,6 +172,9 @@ def _knowing(protocol: Protocol, tokens: Mapping[str, Tokens]) -> Protocol:
 
 
 def _cut_by_processes(protocol: Protocol, sentences: Sequence[str], processes: int) -> Iterator[Tokens]:
+    from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+    from multiprocessing import get_context
+
     # A fork has the dictionary already, but copies locks that other threads may hold.
     fork = sys.platform == "linux" and threading.active_count() == 1
     chunks = [sentences[start : start + CHUNK] for start in range(0, len(sentences), CHUNK)]
@@ -182,6 +186,11 @@ def _cut_by_processes(protocol: Protocol, sentences: Sequence[str], processes: i
         try:
             for tokens in pool.map(_cut_chunk, [_names(protocol)] * len(chunks), chunks):
                 yield from ([sys.intern(token) for token in sentence] for sentence in tokens)
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                "a process that cuts sentences was killed, probably for want of memory; "
+                "let one do it all: --processes 1"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -18,7 +18,8 @@ from PIL import Image
 from app.settings import AppConfig
 from eval.annotations import PredictedCaption, read_predictions, read_reference_file
 from eval.matching import match_ids
-from eval.metrics import Scores, evaluate
+from eval.metrics import Scores
+from eval.scorer import evaluate
 from features.images import find_images, picture_path, read_image
 from features.store import Regions, RegionStore
 from features.tags import Lexicon, LexiconError, Tag

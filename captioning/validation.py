@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import cast
 
 import torch
@@ -14,7 +15,7 @@ from captioning.config import TrainConfig
 from captioning.dataset import CaptionedPictures
 from captioning.steps import pretrain_step
 from captioning.tokenizer import CaptionTokenizer
-from eval.metrics import evaluate
+from eval.scorer import Scorer
 from oscar.decoding import generate
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 
@@ -85,9 +86,14 @@ def _validate_captions(
         )
         for row, hypotheses in zip(rows, found, strict=True):
             captions[pictures.records[row].image_id] = tokenizer.decode(hypotheses[0].piece_ids)
-    references = {record.image_id: record.captions for record in pictures.records}
-    scores = evaluate(captions, references, protocol="aic-icc").overall
+    scores = _scorer(pictures).score(captions).overall
     return Validation(main=scores["cider"], scores=dict(scores), captions=captions)
+
+
+@lru_cache(maxsize=1)
+def _scorer(pictures: CaptionedPictures) -> Scorer:
+    """The human captions, cut and counted once a run."""
+    return Scorer({record.image_id: record.captions for record in pictures.records}, protocol="aic-icc")
 
 
 def _validate_pairs(

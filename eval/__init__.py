@@ -8,19 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eval.metrics import Score, Scores, bleu, cider, evaluate, rouge
+    from eval.metrics import Score, Scores
     from eval.protocols import PROTOCOLS, Protocol, find_protocol
+    from eval.scorer import Scorer, evaluate
 
 __all__ = [
     "PROTOCOLS",
     "Protocol",
     "Score",
+    "Scorer",
     "Scores",
-    "bleu",
-    "cider",
     "evaluate",
     "find_protocol",
-    "rouge",
 ]
 
 _HOME = {
@@ -28,11 +27,9 @@ _HOME = {
     "Protocol": "eval.protocols",
     "Score": "eval.metrics",
     "Scores": "eval.metrics",
-    "bleu": "eval.metrics",
-    "cider": "eval.metrics",
-    "evaluate": "eval.metrics",
+    "Scorer": "eval.scorer",
+    "evaluate": "eval.scorer",
     "find_protocol": "eval.protocols",
-    "rouge": "eval.metrics",
 }
 
 

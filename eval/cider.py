@@ -1,25 +1,25 @@
-"""CIDEr-D (arXiv:1411.5726, section 5.2): consensus of a caption with the human captions of its picture.
+"""CIDEr (arXiv:1411.5726): consensus of a caption with the human captions of its picture.
 
 A caption is compared with each reference of its picture by the cosine of their tf-idf weighted n-grams, for n
-of 1 to 4. An n-gram counts no more often than the reference holds it (clipping), and a caption of another
-length is punished by a Gaussian of sigma 6. The score is the mean over n and references, times ten: 0 to 10.
-This is what the COCO server and pycocoevalcap compute and call CIDEr.
+of 1 to 4; the score is the mean over n and references. `Cider` is that (equations 1 to 3). `CiderD` (section
+5.2) is harder to game: an n-gram counts no more often than the reference holds it (clipping), and a caption
+of another length is punished by a Gaussian of sigma 6. CIDEr-D is what the COCO server and pycocoevalcap
+compute and call CIDEr. Both are given times ten, 0 to 10, as there. Tokens count as they are, not stemmed.
 
-`CiderD` prepares references once and then scores any number of captions: as the metric of `eval.metrics`, and
-as the reward of self-critical training.
+Both prepare references once and then score any number of captions: as metrics, and `CiderD` as the reward of
+self-critical training.
 """
 
-import math
-import operator
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Sequence
 
-Tokens = list[str]
-Ngram = tuple[str, ...]
+import numpy as np
+from numpy.typing import NDArray
 
-MAX_N = 4
+from eval.metrics import Score, Tokens
+from eval.ngrams import MAX_N, DocumentFrequencies, Held, Ints, References, Sentences
+
+Floats = NDArray[np.float64]
+
 SIGMA = 6.0
 SCALE = 10.0
 
@@ -28,38 +28,21 @@ END = "<eos>"
 ("a man riding a") are rewarded for n-grams they did not complete (arXiv:2305.12254)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DocumentFrequencies:
-    """In how many pictures' references each n-gram occurs; the rarer, the more it weighs.
+def cider(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Score:
+    """CIDEr as the COCO server computes it, which is CIDEr-D.
 
-    Attributes:
-        counts: N-gram of 1 to 4 tokens -> number of pictures.
-        n_images: Pictures counted.
-        segmenter: What cut the references, by its name in `eval.segmenters.SEGMENTERS`; captions cut by
-            another one cannot be scored with these. Empty where the tokens were given.
+    Words are weighted by how few pictures' references hold them: a single picture scores 0 whatever its
+    caption, and a score depends on the whole set that was scored.
     """
+    prepared = References.of(references)
+    return Score.of_means({"cider": CiderD(prepared, prepared.document_frequencies).score(candidates)})
 
-    counts: Mapping[Ngram, int]
-    n_images: int
-    segmenter: str = ""
 
-    def __post_init__(self) -> None:
-        most = max(self.counts.values(), default=0)
-        if self.n_images < most:
-            raise ValueError(f"an n-gram occurs in {most} pictures, but n_images is {self.n_images}")
-
-    @classmethod
-    def of(cls, references: Sequence[Sequence[Tokens]], segmenter: str = "") -> "DocumentFrequencies":
-        """Counts the n-grams of each picture once, whether one of its references holds them or several."""
-        counts: Counter[Ngram] = Counter()
-        for sentences in references:
-            counts.update({ngram for tokens in sentences for counted in _ngrams(tokens) for ngram in counted})
-        return cls(counts=counts, n_images=len(references), segmenter=segmenter)
-
-    @cached_property
-    def idf(self) -> list[float]:
-        """Weight of an n-gram by the number of its pictures; one never seen weighs as one seen once."""
-        return [math.log(max(1, self.n_images) / max(1, count)) for count in range(self.n_images + 1)]
+def cider_unclipped(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Score:
+    """CIDEr as the paper first defines it, without clipping and length penalty; times ten."""
+    prepared = References.of(references)
+    scorer = Cider(prepared, prepared.document_frequencies)
+    return Score.of_means({"cider-unclipped": scorer.score(candidates)})
 
 
 def original_reward_tokens(text: str) -> Tokens:
@@ -71,11 +54,12 @@ def original_reward_tokens(text: str) -> Tokens:
     return [*text.strip().removesuffix(".").split(), END]
 
 
-class CiderD:
-    """Scores captions of known pictures, about 15,000 a second on one core.
+class Cider:
+    """CIDEr of captions of known pictures.
 
-    The references are prepared once. A picture with five of them takes about 70 kB: where all pictures of a
-    training set are too many, give ``document_frequencies`` and prepare those of a batch at a time.
+    The references are prepared once, N pictures with S of them. Where all pictures of a training set are too
+    many to be kept (a picture with five references takes about 10 kB), give ``document_frequencies`` and
+    prepare those of a batch at a time.
     """
 
     def __init__(
@@ -94,70 +78,111 @@ class CiderD:
         Raises:
             ValueError: A picture has no reference.
         """
-        frequencies = document_frequencies or DocumentFrequencies.of(references)
-        self._counts, self._idf = frequencies.counts, frequencies.idf
-        self._pictures = [self._prepare(index, sentences) for index, sentences in enumerate(references)]
+        self._references = References.of(references)
+        self._frequencies = document_frequencies
+        self._n_images = document_frequencies.n_images if document_frequencies else len(references)
+        known = self._references.sentences
+        self._weights: list[Floats] = []  # one for each n-gram of each reference
+        for n, (ngrams, held) in enumerate(zip(known.ngrams, self._references.held, strict=True), 1):
+            idf = self._idf(known, n, held.n_pictures)[ngrams.number]
+            norms = _norms(ngrams.count * idf, ngrams.sentence, len(known))
+            self._weights.append(idf**2 * ngrams.count / norms[ngrams.sentence])
 
     def score(self, candidates: Sequence[Tokens], pictures: Sequence[int] | None = None) -> list[float]:
-        """CIDEr-D of each caption, in 0 to 10; an empty caption scores 0.
+        """The score of each caption, in 0 to 10; an empty caption scores 0.
 
         Args:
-            candidates: Captions, cut as the references were.
+            candidates: C captions, cut as the references were.
             pictures: Index of the picture of each caption; as many captions of one picture as wanted.
                 Without it, caption i is of picture i, and there is one for each picture.
 
         Raises:
             ValueError: As many captions as pictures were wanted, and that is not what came.
         """
-        chosen = range(len(self._pictures)) if pictures is None else pictures
+        chosen = range(len(self._references)) if pictures is None else pictures
         if len(chosen) != len(candidates):
             raise ValueError(f"{len(candidates)} captions for {len(chosen)} pictures; wanted one for each")
-        return [
-            self._score(tokens, self._pictures[index])
-            for tokens, index in zip(candidates, chosen, strict=True)
-        ]
+        captions, picture = Sentences(candidates), np.asarray(chosen, np.int64)  # (C,)
+        # A row for each caption and each reference of its picture: R of them.
+        n_rows = self._references.sizes[picture]
+        first_row = n_rows.cumsum() - n_rows
+        caption = np.repeat(np.arange(len(captions)), n_rows)  # (R,)
+        to_row = first_row - self._references.first[picture]  # (C,) what leads from a reference to its row
+        reference = np.arange(len(caption)) - to_row[caption]  # (R,)
 
-    def _prepare(self, index: int, sentences: Sequence[Tokens]) -> "_Picture":
-        if not sentences:
-            raise ValueError(f"picture {index} has no reference; CIDEr-D compares with one or more")
-        holders: dict[Ngram, list[_Holder]] = {}
-        for row, tokens in enumerate(sentences):
-            for counted in _ngrams(tokens):
-                idf = [self._idf[self._counts.get(ngram, 0)] for ngram in counted]
-                norm = math.hypot(*map(operator.mul, counted.values(), idf))
-                for (ngram, count), weight in zip(counted.items(), idf, strict=True):
-                    if weight:
-                        holders.setdefault(ngram, []).append((row, count, weight**2 * count / norm))
-        return _Picture(holders=holders, lengths=tuple(len(tokens) for tokens in sentences))
+        cosines = np.zeros(len(caption))  # summed over n
+        for n, found in enumerate(self._references.find(captions, picture)):
+            ngrams, held = captions.ngrams[n], self._references.held[n]
+            n_pictures = np.append(held.n_pictures, 0)[found.number]  # the last is for those never seen, -1
+            idf = self._idf(captions, n + 1, n_pictures)[ngrams.number]
+            # In the order of the text, so that a sum ends in the same bits whatever else is scored.
+            order = ngrams.start.argsort()
+            norms = _norms((ngrams.count * idf)[order], ngrams.sentence[order], len(captions))
+            entry, holder = _meetings(order[found.pair[order] >= 0], found.pair, held)
+            own, theirs = ngrams.sentence[entry], self._references.sentences.ngrams[n]
+            overlap = self._overlap(ngrams.count[entry], theirs.count[holder])
+            cosines += np.bincount(
+                to_row[own] + theirs.sentence[holder],
+                overlap * self._weights[n][holder] / norms[own],
+                minlength=len(cosines),
+            )
+        longer = captions.lengths[caption] - self._references.sentences.lengths[reference]
+        totals = np.bincount(caption, cosines * self._likeness(longer), minlength=len(captions))
+        return (SCALE * totals / (MAX_N * n_rows)).tolist()
 
-    def _score(self, tokens: Tokens, picture: "_Picture") -> float:
-        lengths, holders, counts, idf = picture.lengths, picture.holders, self._counts, self._idf
-        cosines = [0.0] * len(lengths)  # summed over n, one for each reference
-        for counted in _ngrams(tokens):
-            norm = math.hypot(*[count * idf[counts.get(ngram, 0)] for ngram, count in counted.items()])
-            for ngram, count in counted.items():
-                for row, held, weight in holders.get(ngram, ()):
-                    cosines[row] += min(count, held) * weight / norm
-        total = sum(
-            cosine * math.exp(-((len(tokens) - length) ** 2) / (2 * SIGMA**2))
-            for cosine, length in zip(cosines, lengths, strict=True)
-        )
-        return SCALE * total / (MAX_N * len(lengths))
+    def _overlap(self, count: Ints, held: Ints) -> Ints:
+        """How often an n-gram of a caption counts for a reference, from how often each holds it."""
+        return count
+
+    def _likeness(self, longer: Ints) -> Floats:
+        """Factor for a caption that is so many tokens longer than a reference."""
+        return np.ones(len(longer))
+
+    def _idf(self, sentences: Sentences, n: int, n_pictures: Ints) -> Floats:
+        """(K,) weight of each distinct n-gram; one never seen weighs as one seen once.
+
+        Args:
+            sentences: Which hold them.
+            n: Their length.
+            n_pictures: (K,) in how many pictures' references they occur.
+        """
+        if self._frequencies:
+            counts, tokens = self._frequencies.counts, sentences.tokens
+            examples = sentences.ngrams[n - 1].example.tolist()
+            n_pictures = np.array([counts.get(tuple(tokens[at : at + n]), 0) for at in examples], np.int64)
+        return np.log(max(1, self._n_images) / np.maximum(1, n_pictures))
 
 
-_Holder = tuple[int, int, float]
-"""A reference's row, how often it holds an n-gram, and idf^2 x that number / the reference's norm."""
+class CiderD(Cider):
+    """CIDEr-D of captions of known pictures; see `Cider`."""
+
+    def _overlap(self, count: Ints, held: Ints) -> Ints:
+        return np.minimum(count, held)
+
+    def _likeness(self, longer: Ints) -> Floats:
+        return np.exp(longer**2 / (-2 * SIGMA**2))
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    holders: dict[Ngram, list[_Holder]]
-    """N-gram -> the references that hold it."""
-    lengths: tuple[int, ...]
-    """Tokens of each reference."""
+def _norms(weights: Floats, sentence: Ints, n_sentences: int) -> Floats:
+    """Euclidean norm of each sentence's weights; 1 where all are 0, for they are divided by it."""
+    norms = np.sqrt(np.bincount(sentence, weights**2, minlength=n_sentences))
+    norms[norms == 0] = 1
+    return norms
 
 
-def _ngrams(tokens: Tokens) -> list[Counter[Ngram]]:
-    """How often each n-gram occurs, for n of 1 to 4."""
-    shifted = [tokens[start:] for start in range(MAX_N)]
-    return [Counter(zip(*shifted[:n], strict=False)) for n in range(1, MAX_N + 1)]
+def _meetings(entry: Ints, pair: Ints, held: Held) -> tuple[Ints, Ints]:
+    """Every n-gram of a caption with every reference of its picture that holds it.
+
+    Args:
+        entry: Indices of the n-grams that meet one.
+        pair: (E,) what they meet, as `eval.ngrams.Found` has it.
+        held: The references' side.
+
+    Returns:
+        Index among the captions' n-grams and among the references', both (M,).
+    """
+    first = held.first[pair[entry]]
+    n_holders = held.first[pair[entry] + 1] - first
+    before = n_holders.cumsum() - n_holders
+    holder = np.arange(n_holders.sum()) + np.repeat(first - before, n_holders)
+    return np.repeat(entry, n_holders), holder

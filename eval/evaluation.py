@@ -1,13 +1,14 @@
 """Files in, one `Evaluation` out: what `python -m eval` prints, writes and reports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eval.annotations import PredictedCaption
 from eval.inputs import Inputs, Predictions, Source, read_inputs
-from eval.metrics import METRICS, Scores, evaluate
+from eval.metrics import DEFAULT_METRICS, Scores, check_metrics
 from eval.protocols import Protocol, find_protocol
+from eval.scorer import Scorer
 from eval.segmentation import SegmentationCache, already_cut
 
 DEFAULT_PROTOCOLS = ("aic-icc", "chars")
@@ -23,7 +24,7 @@ class Settings:
     files separate them)."""
     segmenter: str = ""
     """Segmenter for the protocols that count words, instead of their own; their names then say so."""
-    metrics: tuple[str, ...] = tuple(METRICS)
+    metrics: tuple[str, ...] = DEFAULT_METRICS
     """What is measured."""
     allow_missing: bool = False
     """Score the pictures that every system has a caption for when some have none; the rest are left out, not
@@ -34,9 +35,7 @@ class Settings:
     def __post_init__(self) -> None:
         """Check what can be checked before any file is read."""
         self.found_protocols()
-        for name in self.metrics:
-            if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}; choose from {', '.join(sorted(METRICS))}")
+        check_metrics(self.metrics)
 
     def found_protocols(self) -> tuple[Protocol, ...]:
         """The protocols, with the other segmenter where one is set.
@@ -114,8 +113,9 @@ def evaluate_files(
         already_cut(protocol, _sentences(inputs), known=known, processes=processes)
         for protocol in settings.found_protocols()
     ]
+    scorers = [Scorer(inputs.references, protocol, settings.metrics) for protocol in protocols]
     return Evaluation(
-        systems=tuple(_system(each, inputs.references, protocols, settings) for each in inputs.systems),
+        systems=tuple(_system(each, inputs.references, scorers) for each in inputs.systems),
         references=inputs.references,
         references_source=inputs.references_source,
         settings=settings,
@@ -130,19 +130,14 @@ def _sentences(inputs: Inputs) -> list[set[str]]:
     return [{text for texts in inputs.references.values() for text in texts}, *of_systems]
 
 
-def _system(
-    predictions: Predictions,
-    references: dict[str, tuple[str, ...]],
-    protocols: Sequence[Protocol],
-    settings: Settings,
-) -> System:
-    captions = {image_id: predictions.captions[image_id] for image_id in references}
+def _system(predictions: Predictions, image_ids: Iterable[str], scorers: Sequence[Scorer]) -> System:
+    captions = {image_id: predictions.captions[image_id] for image_id in image_ids}
     texts = {image_id: predicted.caption for image_id, predicted in captions.items()}
     return System(
         name=predictions.name,
         source=predictions.source,
         captions=captions,
-        scores=tuple(evaluate(texts, references, protocol, settings.metrics) for protocol in protocols),
+        scores=tuple(scorer.score(texts) for scorer in scorers),
         missing=predictions.missing,
         extra=predictions.extra,
     )

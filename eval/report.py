@@ -88,7 +88,7 @@ def render_report(
         title=title,
         evaluation=evaluation,
         system=evaluation.systems[0],
-        metrics=METRIC_TITLES,
+        metrics={name: METRIC_TITLES[name] for name in evaluation.systems[0].scores[0].overall},
         sort_metric=SORT_METRIC,
         sort_title=METRIC_TITLES[SORT_METRIC],
         n_references=sum(len(texts) for texts in evaluation.references.values()),

@@ -16,7 +16,7 @@ from tests.imports import PACKAGES, ROOT, Import, imports_of, loaded_by, modules
 ARROWS = {
     "oscar": (),
     "features": (),
-    "captioning": ("oscar", "features.store", "features.tags", "eval.annotations", "eval.metrics"),
+    "captioning": ("oscar", "features.store", "features.tags", "eval.annotations", "eval.scorer"),
     "eval": ("features.store", "features.tags", "features.draw", "features.images"),
     "app": (
         "captioning.captioner",

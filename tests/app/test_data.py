@@ -21,7 +21,7 @@ from app.data import (
     thumbnail,
 )
 from app.settings import AppConfig, parse, with_samples
-from eval.metrics import evaluate
+from eval.scorer import evaluate
 from features.tags import Tag
 from tests.app.small_collection import DOG, PERSON, VOCABULARY, make_collection, regions
 

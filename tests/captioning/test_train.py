@@ -148,16 +148,16 @@ def test_a_finished_run_is_not_trained_further_and_overwrite_starts_anew(tmp_pat
 def test_the_best_checkpoint_is_that_of_the_highest_cider(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import captioning.validation as validation
-    from eval.metrics import evaluate
+    from eval.scorer import Scorer
 
     ciders = iter([0.1, 0.7, 0.3])
+    score = Scorer.score
 
-    def scored(*args: object, **options: object) -> object:
-        scores = evaluate(*args, **options)  # type: ignore[arg-type]
+    def scored(scorer: Scorer, predictions: dict[str, str]) -> object:
+        scores = score(scorer, predictions)
         return replace(scores, overall={**scores.overall, "cider": next(ciders)})
 
-    monkeypatch.setattr(validation, "evaluate", scored)
+    monkeypatch.setattr(Scorer, "score", scored)
     config = replace(small_config(tmp_path, steps=9), keep_last=1)
     train(config)
     assert read_info(config.out / "best").step == 8

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.metrics import evaluate
 from eval.protocols import PROTOCOLS, find_protocol, without_full_stop
+from eval.scorer import evaluate
 from eval.segmenters import SEGMENTERS
 
 

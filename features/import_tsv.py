@@ -22,7 +22,9 @@ from features.oscar_regions import VectorForm, convert, find_form
 from features.oscar_tsv import FeatureLine, LabelFile, TsvLine, parse_feature_line, parse_size, read_lines
 from features.output import Output, ShardWriter
 from features.progress import failure_lines, printable, say
+from features.published import WeightsError
 from features.schema import IMPORTED, Regions, StoreMeta
+from features.vocabularies import load_vocabulary, read_names
 
 __all__ = ["ImportConfig", "Imported", "import_tsv", "main"]
 
@@ -203,25 +205,17 @@ def _sizes(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
 def _vocabulary(name: str) -> tuple[str, tuple[str, ...]]:
     """Id and class names; a published list that is not on this machine is downloaded."""
     path = Path(name)
-    if name == "voc-20":
-        from features.backends.mini import VOC_CLASSES
-
-        return name, VOC_CLASSES
     if not path.is_file():
-        # they load torch, which nothing else here needs
-        from features.published import WeightsError
-        from features.vocabularies import load_vocabulary
-
         try:
             return name, load_vocabulary(name)
         except WeightsError as error:
             raise ValueError(
                 f"{error} Or name your own list, a name a line, with --vocabulary FILE."
             ) from error
-    names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = read_names(path)
     if not names or len(set(names)) != len(names):
         raise ValueError(f"{path}: wanted are class names, a line each and none twice")
-    return path.stem, tuple(names)
+    return path.stem, names
 
 
 def _pictures(source: _Source, done: set[str], report: Imported) -> Iterator[Regions]:

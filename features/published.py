@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import wrap_file
 
@@ -59,6 +58,8 @@ class PublishedFile:
     @property
     def path(self) -> Path:
         """Place in torch's cache, whether or not it is there."""
+        import torch  # here, since most class lists are in no such place
+
         return Path(torch.hub.get_dir()) / "checkpoints" / self.file_name
 
     def fetch(self, name: str, otherwise: str) -> Path:

@@ -29,13 +29,13 @@ from features.average_precision import FoundBoxes, mean_average_precision
 from features.backends.base import pick_device
 from features.backends.mini import (
     INPUT_SIZE,
-    VOC_CLASSES,
     MiniBackend,
     MiniDetector,
     SquashPreprocessor,
     load_trunk,
 )
 from features.voc import VocPicture, read_split, read_voc
+from features.vocabularies import VOC_CLASSES
 
 __all__ = ["DetectorConfig", "TrainState", "evaluate_detector", "main", "split_train", "train"]
 

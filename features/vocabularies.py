@@ -1,8 +1,8 @@
 """The class lists that detectors were trained with, in their publishers' order.
 
-Class ids mean nothing without the list that their weights were trained with, so a list is read from beside
-the weights where one lies there (fine-tuned models have their own), and otherwise fetched once from where it
-is published, as weights are:
+Class ids mean nothing without the list that their weights were trained with. The short lists of PASCAL VOC
+and COCO stand here. Another is read from beside the weights where one lies there (fine-tuned models have
+their own), and otherwise fetched once from where it is published, as weights are:
 
 - Visual Genome's 1,600 objects and 400 attributes of bottom-up attention (Anderson et al., arXiv:1707.07998):
   a text file, one class a line; where a line names several words, separated by commas, the first is the name.
@@ -19,7 +19,38 @@ from pathlib import Path
 
 from features.published import PublishedFile
 
-__all__ = ["CLASS_LISTS", "HUB", "ClassList", "load_vocabulary"]
+__all__ = [
+    "CLASS_LISTS",
+    "COCO_CLASSES",
+    "HUB",
+    "SHORT_LISTS",
+    "VOC_CLASSES",
+    "ClassList",
+    "load_vocabulary",
+    "read_names",
+]
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""PASCAL VOC 2007, in its own order and spelling."""
+
+COCO_CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
+    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard",
+    "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase",
+    "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+"""COCO's 80 things, in the order of their ids, without the gaps."""
+
+SHORT_LISTS = {"coco-80": COCO_CLASSES, "voc-20": VOC_CLASSES}
+"""Lists that need no file, by vocabulary id."""
 
 HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 """The Hugging Face hub, or the mirror of it that the user's environment names."""
@@ -62,7 +93,7 @@ def load_vocabulary(vocabulary_id: str, beside: Path | None = None) -> tuple[str
     """English class names in the order of their ids.
 
     Args:
-        vocabulary_id: "coco-80" or one of ``CLASS_LISTS``.
+        vocabulary_id: One of ``SHORT_LISTS`` or ``CLASS_LISTS``.
         beside: A weights file; a list of the published name in its folder goes before the published one.
 
     Raises:
@@ -70,18 +101,29 @@ def load_vocabulary(vocabulary_id: str, beside: Path | None = None) -> tuple[str
         features.published.WeightsError: The list is not here and cannot be fetched; the message says what
             to put where.
     """
-    if vocabulary_id == "coco-80":
-        from features.backends.torchvision_fpn import COCO_CLASSES
-
-        return COCO_CLASSES
+    if vocabulary_id in SHORT_LISTS:
+        return SHORT_LISTS[vocabulary_id]
     if vocabulary_id not in CLASS_LISTS:
-        known = ", ".join(sorted([*CLASS_LISTS, "coco-80"]))
+        known = ", ".join(sorted([*SHORT_LISTS, *CLASS_LISTS]))
         raise ValueError(f"unknown vocabulary {vocabulary_id!r}; choose from {known}")
     listed = CLASS_LISTS[vocabulary_id]
     own = beside.parent / listed.file_name if beside is not None else listed.path
     if own == listed.path or not own.is_file():
         own = listed.fetch(vocabulary_id, f"put it as {listed.file_name} beside the weights")
     return _read(own, listed)
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """A user's own class list: a name a line, in the order of the ids.
+
+    Raises:
+        ValueError: It is not UTF-8.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _read(path: Path, listed: ClassList) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from features.allocator import keep_freed_memory
 from features.regions import COCO, MINI, Selection, choose_selection
+from features.vocabularies import COCO_CLASSES, VOC_CLASSES
 
 __all__ = [
     "BACKENDS",
@@ -139,14 +140,14 @@ def _load_c4(weights: Path | None, device: torch.device, options: DetectorOption
 
 
 def _load_mini(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
-    from features.backends.mini import VOC_CLASSES, MiniBackend
+    from features.backends.mini import MiniBackend
 
     selection = _plain_selection("mini", options, MINI, len(VOC_CLASSES))
     return MiniBackend(weights, device, selection, class_topk=options.class_topk)
 
 
 def _load_torchvision(weights: Path | None, device: torch.device, options: DetectorOptions) -> Backend:
-    from features.backends.torchvision_fpn import COCO_CLASSES, TorchvisionBackend
+    from features.backends.torchvision_fpn import TorchvisionBackend
 
     selection = _plain_selection("torchvision", options, COCO, len(COCO_CLASSES))
     return TorchvisionBackend(weights, device, selection, class_topk=options.class_topk)

@@ -17,9 +17,8 @@ import torch
 import yaml
 from torch import nn
 
-from features.backends.mini import VOC_CLASSES
-from features.backends.torchvision_fpn import COCO_CLASSES
 from features.state_files import read_state
+from features.vocabularies import COCO_CLASSES, SHORT_LISTS, read_names
 
 __all__ = ["Detectron2Model", "read_model"]
 
@@ -188,12 +187,8 @@ def _classes(path: Path, n_classes: int) -> tuple[str, tuple[str, ...]]:
                 f"{path}: no such file; write the model's {n_classes} classes there, one a line, in its order"
             )
         return "coco-80", COCO_CLASSES
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = read_names(path)
     if len(names) != n_classes:
         raise ValueError(f"{path}: names {len(names)} classes, the model has {n_classes}")
-    known = {"coco-80": COCO_CLASSES, "voc-20": VOC_CLASSES}
-    return next((name for name, classes in known.items() if classes == names), f"custom-{n_classes}"), names
+    known = (name for name, classes in SHORT_LISTS.items() if classes == names)
+    return next(known, f"custom-{n_classes}"), names

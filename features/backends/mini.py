@@ -38,14 +38,9 @@ from torchvision.ops import boxes as box_ops
 
 from features.backends.base import Backend, Detections, exact_convolutions, file_sha256
 from features.regions import MINI, Selection, keep_all, select_regions, top_classes
+from features.vocabularies import VOC_CLASSES
 
-__all__ = ["VOC_CLASSES", "MiniBackend", "MiniDetector", "SquashPreprocessor", "load_trunk"]
-
-VOC_CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
-"""PASCAL VOC 2007, in its own order and spelling."""
+__all__ = ["MiniBackend", "MiniDetector", "SquashPreprocessor", "load_trunk"]
 
 INPUT_SIZE = 320
 """Side in pixels of the square every picture is squashed to."""

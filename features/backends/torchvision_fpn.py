@@ -33,14 +33,13 @@ from torchvision.transforms.functional import pil_to_tensor
 from features.backends.base import Backend, Detections, exact_convolutions, file_sha256
 from features.regions import COCO, Selection, keep_all, select_regions, top_classes
 from features.state_files import read_state
+from features.vocabularies import COCO_CLASSES
 from features.weights import weights_file
 
-__all__ = ["COCO_CLASSES", "FpnPreprocessor", "TorchvisionBackend"]
+__all__ = ["FpnPreprocessor", "TorchvisionBackend"]
 
 _CATEGORIES: list[str] = FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]  # 91, with gaps
-_LABELS = [label for label, name in enumerate(_CATEGORIES) if name not in ("__background__", "N/A")]
-COCO_CLASSES = tuple(_CATEGORIES[label] for label in _LABELS)
-"""COCO's 80 classes in contiguous order."""
+_LABELS = [_CATEGORIES.index(name) for name in COCO_CLASSES]
 
 _V1_COCO_SHA256 = "258fb6c6"  # torchvision sets the epsilon of this file's frozen batch norms to 0
 

@@ -14,7 +14,7 @@ import yaml
 
 from features.backends.base import BACKENDS, DetectorOptions
 from features.backends.detectron2_model import Detectron2Model, read_model
-from features.backends.mini import VOC_CLASSES
+from features.vocabularies import VOC_CLASSES
 from tests.detectron2.originals import Original
 
 CPU = torch.device("cpu")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.backends.mini import VOC_CLASSES
 from features.draw import class_colour
 from features.preview import main
 from features.schema import Regions, StoreMeta, box_geometry
 from features.store import write_shard
+from features.vocabularies import VOC_CLASSES
 from tests.features.fake import META, make_regions, save_picture
 
 VOC = dataclasses.replace(META, vocabulary=VOC_CLASSES, vocabulary_id="voc-20")

@@ -14,11 +14,9 @@ from torchvision.models import EfficientNet_B0_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from features import tags
-from features.backends.mini import VOC_CLASSES
-from features.backends.torchvision_fpn import COCO_CLASSES
 from features.schema import Regions
 from features.tags import Lexicon, LexiconError, Tag, tags_of
-from features.vocabularies import CLASS_LISTS, load_vocabulary
+from features.vocabularies import CLASS_LISTS, COCO_CLASSES, VOC_CLASSES, load_vocabulary
 from tests.features.fake import make_regions
 
 HEAD = "# Test lexicon, version 3\nvocab\tid\ten\tzh\tcanonical_id\tdrop\n"

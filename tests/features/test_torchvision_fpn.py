@@ -20,8 +20,9 @@ from torchvision.models.detection import (
 from torchvision.transforms.functional import to_tensor
 
 import features.weights
-from features.backends.torchvision_fpn import COCO_CLASSES, FpnPreprocessor, TorchvisionBackend
+from features.backends.torchvision_fpn import FpnPreprocessor, TorchvisionBackend
 from features.regions import COCO, Selection
+from features.vocabularies import COCO_CLASSES
 
 SIZES: dict[str, Any] = {"min_size": 64, "max_size": 100}
 EVERYTHING = Selection(profile="all", min_score=0.0, min_regions=100, max_regions=100, nms_iou=1.0)

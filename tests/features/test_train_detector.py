@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from features.augmentation import TrainingPictures, batch_keys, crop_boxes
-from features.backends.mini import VOC_CLASSES
 from features.train_detector import DetectorConfig, main, split_train, train
 from features.voc import read_split, read_voc
+from features.vocabularies import VOC_CLASSES
 
 XML = """<annotation><size><width>100</width><height>80</height></size>
 <object><name>{name}</name><difficult>0</difficult>

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +55,15 @@ def test_cocos_classes_need_no_file(mirror: Mirror) -> None:
     assert mirror.asked == []
 
 
+def test_the_short_lists_are_read_without_torch() -> None:
+    program = (
+        "import sys; from features.vocabularies import load_vocabulary; "
+        "print(len(load_vocabulary('voc-20')), len(load_vocabulary('coco-80')), 'torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout == "20 80 False\n"
+
+
 def test_the_published_sizes_are_those_of_the_heads() -> None:
     published = {"vg-400-attributes": frcnn(), "vinvl-524-attributes": vinvl()}
     for name, keys in published.items():
@@ -61,7 +72,9 @@ def test_the_published_sizes_are_those_of_the_heads() -> None:
 
 
 def test_an_unknown_vocabulary_is_answered_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match="unknown vocabulary 'vg-150'; choose from coco-80, vg-1600, vg-400"):
+    with pytest.raises(
+        ValueError, match="unknown vocabulary 'vg-150'; choose from coco-80, vg-1600, vg-400.*, voc-20"
+    ):
         load_vocabulary("vg-150")
 
 

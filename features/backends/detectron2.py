@@ -7,7 +7,6 @@ the 2,048-d vector), classes and boxes. Nothing of its compiled part is used.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from features.backends.base import Backend, Detections, DetectorOptions, exact_convolutions, file_sha256
+from features.backends.base import Detections, DetectorOptions, OneByOne, file_sha256
 from features.backends.detectron2_model import read_model
 from features.regions import COCO, keep_all, select_regions, top_classes
 
@@ -65,7 +64,7 @@ class ShortestEdgePreprocessor:
         return ((channels - mean) / std).contiguous()
 
 
-class Detectron2Backend(Backend):
+class Detectron2Backend(OneByOne):
     """A C4 Faster R-CNN of detectron2 as a back end.
 
     Beside the weights ``NAME.pth`` stands their config, ``NAME.yaml`` or ``config.yaml`` (which detectron2's
@@ -86,16 +85,13 @@ class Detectron2Backend(Backend):
     name = "detectron2"
 
     def __init__(self, weights: Path | None, device: torch.device, options: DetectorOptions) -> None:
-        if options.attributes:
-            raise ValueError("detectron2's own models name no attributes; the c4 back end does (VinVL, BUTD)")
         if weights is None:
             raise FileNotFoundError(
                 "the detectron2 back end has no weights of its own: name a file with --weights, and put its "
                 "config beside it (NAME.yaml or config.yaml)"
             )
         read = read_model(weights, device)
-        if not 0 <= options.class_topk <= len(read.vocabulary):
-            raise ValueError(f"class_topk must lie in 0..{len(read.vocabulary)}, got {options.class_topk}")
+        options.check("detectron2's own model", len(read.vocabulary))
         self.model = read.model
         self.device = device
         self.amp = options.amp
@@ -132,23 +128,8 @@ class Detectron2Backend(Backend):
             "vocabulary": list(self.vocabulary),
         }
 
-    @torch.inference_mode()
-    @exact_convolutions()
-    def detect(
-        self,
-        batch: Tensor,
-        sizes: Sequence[tuple[int, int]],
-        boxes: Sequence[np.ndarray] | None = None,
-    ) -> list[Detections]:
-        """See :class:`Backend`."""
-        given = boxes if boxes is not None else [None] * len(sizes)
-        return [  # one after another, so that a picture has the same numbers whoever is in its batch
-            self._look(picture.to(self.device), size, own)
-            for picture, size, own in zip(batch, sizes, given, strict=True)
-        ]
-
-    def _look(self, picture: Tensor, size: tuple[int, int], given: np.ndarray | None) -> Detections:
-        """Regions of one prepared picture (3, H, W); see :meth:`detect`."""
+    def look(self, picture: Tensor, size: tuple[int, int], given: np.ndarray | None) -> Detections:
+        """See :class:`OneByOne`."""
         from detectron2.structures import Boxes, ImageList, Instances
 
         images = ImageList.from_tensors([picture], self.model.backbone.size_divisibility)

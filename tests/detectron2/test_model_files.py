@@ -186,7 +186,7 @@ def test_classes_other_than_cocos_are_named_in_a_file(
 
 
 def test_what_the_models_cannot_do_is_refused(thin: Original) -> None:
-    with pytest.raises(ValueError, match=r"name no attributes; the c4 back end does"):
+    with pytest.raises(ValueError, match=r"own model has no attributes; c4 has, with Visual Genome"):
         BACKENDS["detectron2"](thin.weights, CPU, DetectorOptions(attributes=True))
-    with pytest.raises(ValueError, match=r"class_topk must lie in 0..80, got 81"):
+    with pytest.raises(ValueError, match=r"class_topk must lie in 0..80 .detectron2's own model., got 81"):
         BACKENDS["detectron2"](thin.weights, CPU, DetectorOptions(class_topk=81))

@@ -1,13 +1,7 @@
-"""The published C4 detectors as a back end: weights of any of them in, regions as their publishers keep them.
-
-Pictures run one after another even within a batch. Nothing is lost, since one picture's 300 regions fill
-a processor (batches of eight gave their publishers 1.3 times the speed at most), and a picture has the same
-bits whoever is in its batch, so that a run that was stopped and resumed writes the same file.
-"""
+"""The published C4 detectors as a back end: their weights in, regions as their publishers keep them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from features.backends.base import Backend, Detections, DetectorOptions, file_sha256
+from features.backends.base import Detections, DetectorOptions, OneByOne, file_sha256
 from features.backends.c4.network import C4Network
 from features.backends.c4.preprocess import C4Preprocessor, Preparation
 from features.backends.c4.state import read_c4_weights
@@ -28,7 +22,7 @@ from features.weights import weights_file
 __all__ = ["C4Backend"]
 
 
-class C4Backend(Backend):
+class C4Backend(OneByOne):
     """A C4 Faster R-CNN as a back end.
 
     Args:
@@ -52,14 +46,7 @@ class C4Backend(Backend):
         path = weights_file(self.name, weights)
         found = read_c4_weights(path)
         variant = VARIANTS[found.variant]
-        if options.attributes and not variant.attributes:
-            raise ValueError(
-                f"{path}: {variant.name} has no attributes; weights of {_with_attributes()} have them"
-            )
-        if not 0 <= options.class_topk <= variant.classes:
-            raise ValueError(
-                f"class_topk must lie in 0..{variant.classes} ({variant.name}), got {options.class_topk}"
-            )
+        options.check(variant.name, variant.classes, has_attributes=bool(variant.attributes))
         self.selection = options.selection(PROFILES[variant.profile])
         self.variant = variant
         self.flavour = found.flavour
@@ -91,22 +78,8 @@ class C4Backend(Backend):
             "vocabulary": list(self.vocabulary),
         }
 
-    @torch.inference_mode()
-    def detect(
-        self,
-        batch: Tensor,
-        sizes: Sequence[tuple[int, int]],
-        boxes: Sequence[np.ndarray] | None = None,
-    ) -> list[Detections]:
-        """See :class:`Backend`."""
-        given = boxes if boxes is not None else [None] * len(sizes)
-        return [
-            self._look(picture.to(self.device), size, own)
-            for picture, size, own in zip(batch, sizes, given, strict=True)
-        ]
-
-    def _look(self, picture: Tensor, size: tuple[int, int], given: np.ndarray | None) -> Detections:
-        """Regions of one prepared picture; see :meth:`detect`."""
+    def look(self, picture: Tensor, size: tuple[int, int], given: np.ndarray | None) -> Detections:
+        """See :class:`OneByOne`."""
         network, variant = self.network, self.variant
         prepared = Preparation.of(variant, *size)
         scale = picture.new_tensor([prepared.scale_x, prepared.scale_y] * 2)
@@ -173,7 +146,3 @@ def _valid(boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     ends = np.minimum(boxes[:, 2:], np.array([size[1], size[0]], np.float32))
     return np.concatenate([boxes[:, :2], np.maximum(ends, boxes[:, :2])], axis=1)
-
-
-def _with_attributes() -> str:
-    return ", ".join(variant.name for variant in VARIANTS.values() if variant.attributes)

@@ -19,7 +19,6 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
-from features.backends.base import exact_convolutions
 from features.backends.c4.rpn import ProposalNetwork, cell_anchors, clip_boxes, decode_boxes, grid_anchors
 from features.backends.c4.variants import STRIDE, Variant
 
@@ -171,14 +170,12 @@ class C4Network(nn.Module):
 
     def c4_map(self, picture: Tensor) -> Tensor:
         """(3, H, W) prepared picture -> (1, C, H / 16, W / 16) map, float32."""
-        with exact_convolutions():
-            c4 = self.trunk(picture[None].to(self.precision))
+        c4 = self.trunk(picture[None].to(self.precision))
         return c4.float().contiguous()  # once, as every crop would otherwise make it for itself
 
     def proposals(self, c4: Tensor, size: tuple[int, int], scale: float) -> Tensor:
         """(N, 4) boxes on a prepared picture of (height, width), best first; see ``ProposalNetwork``."""
-        with exact_convolutions():
-            scores, deltas = self.rpn(c4.to(self.precision))
+        scores, deltas = self.rpn(c4.to(self.precision))
         anchors = grid_anchors(self.anchors, c4.shape[2], c4.shape[3])
         return self.rpn.propose(scores, decode_boxes(deltas, anchors, self.variant), size, scale)
 
@@ -193,8 +190,7 @@ class C4Network(nn.Module):
         else:
             half_pixel = self.variant.crop == "align-half-pixel"
             crops = roi_align(c4, [boxes], size, 1 / STRIDE, sampling_ratio=0, aligned=half_pixel)
-        with exact_convolutions():
-            maps = self.head.layer4(crops.to(self.precision, memory_format=torch.channels_last))
+        maps = self.head.layer4(crops.to(self.precision, memory_format=torch.channels_last))
         return maps.float().mean((2, 3))
 
     def class_logits(self, vectors: Tensor) -> Tensor:

@@ -119,6 +119,23 @@ def test_a_picture_has_the_same_bits_in_every_batch(name: str, load: Load) -> No
             np.testing.assert_array_equal(getattr(one, field), getattr(alone, field), err_msg=field)
 
 
+def test_float32_is_never_tf32(load: Load) -> None:
+    backend = load("coco-r50")
+    seen: list[tuple[str, bool, bool]] = []
+    for name, module in backend.network.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_pre_hook(
+                lambda *_, name=name: seen.append(
+                    (name, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)
+                )
+            )
+    before = torch.backends.cudnn.allow_tf32
+    detect(backend)
+    assert {name.split(".")[0] for name, _, _ in seen} == {"trunk", "rpn", "head"}
+    assert {(tf32, deterministic) for _, tf32, deterministic in seen} == {(False, True)}
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 @pytest.mark.parametrize("name", ["vinvl-x152", "butd-r101"])
 def test_boxes_of_proposal_profiles_are_where_the_vectors_come_from(name: str, load: Load) -> None:
     backend = load(name)
@@ -255,7 +272,7 @@ def test_anchors_of_a_file_replace_the_variants_and_are_described(load: Load, tm
     [
         (
             {"attributes": True},
-            "coco-r50 has no attributes; weights of vinvl-x152, butd-r101, frcnn-vg-finetuned",
+            "coco-r50 has no attributes; c4 has, with Visual Genome weights",
         ),
         ({"class_topk": 8}, "class_topk must lie in 0..7 .coco-r50., got 8"),
         ({"profile": "best"}, "unknown selection profile 'best'"),

@@ -201,26 +201,6 @@ def test_bfloat16_reaches_convolutions_only() -> None:
     )
 
 
-@torch.inference_mode()
-def test_float32_is_never_tf32() -> None:
-    ours = network(small("coco-r50"))
-    seen: list[tuple[str, bool, bool]] = []
-    for name, module in ours.named_modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_pre_hook(
-                lambda *_, name=name: seen.append(
-                    (name, torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic)
-                )
-            )
-    before = torch.backends.cudnn.allow_tf32
-    c4 = ours.c4_map(torch.zeros(3, 64, 64))
-    ours.proposals(c4, (64, 64), 1.0)
-    ours.vectors(c4, BOXES)
-    assert {name.split(".")[0] for name, _, _ in seen} == {"trunk", "rpn", "head"}
-    assert {(tf32, deterministic) for _, tf32, deterministic in seen} == {(False, True)}
-    assert torch.backends.cudnn.allow_tf32 == before
-
-
 def test_every_variant_of_the_table_has_the_published_shapes() -> None:
     with torch.device("meta"):
         shapes = {

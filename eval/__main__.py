@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,6 @@ class EvalConfig(Settings):
     """Write a self-contained HTML page to this file."""
     images: Path | None = None
     """Folder of the pictures, for the report's thumbnails."""
-    regions: Path | None = None
-    """Regions file, for the boxes on the report's pictures."""
     title: str = "Caption scores"
     """Heading of the report."""
     report_pictures: int = 300
@@ -48,12 +47,16 @@ class EvalConfig(Settings):
         super().__post_init__()
         if len(self.files) < 2:
             raise ValueError("wanted one or more files of captions and, last, one of human captions")
+        outputs = [path.absolute() for path in (self.out, self.report) if path]
+        for path in outputs:
+            if outputs.count(path) > 1 or path in [file.absolute() for file in self.files]:
+                raise ValueError(f"{path} is named for two purposes")
         if self.processes < 0:
             raise ValueError(f"processes must be 0 or more, got {self.processes}")
         if self.report_pictures < 2:
             raise ValueError(f"report_pictures must be 2 or more, got {self.report_pictures}")
-        if not self.report and (self.images or self.regions):
-            raise ValueError("--images and --regions are for the report; name it with --report FILE")
+        if self.images and not self.report:
+            raise ValueError("--images is for the report; name it with --report FILE")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(config: EvalConfig) -> Evaluation:
-    """Score, print the table and write what was asked for."""
+    """Score, print the tables and write what was asked for."""
     if config.images and not config.images.is_dir():
         raise NotADirectoryError(f"--images {config.images}: wanted a folder of pictures")
     *predictions, references = config.files
@@ -91,9 +94,16 @@ def run(config: EvalConfig) -> Evaluation:
         processes=config.processes or os.cpu_count() or 1,
     )
     sys.stdout.write("\n".join(summary_lines(evaluation)) + "\n")
+    for path, text in _outputs(config, evaluation):
+        _write_whole(path, text)
+        sys.stdout.write(f"Written: {path}\n")
+    return evaluation
+
+
+def _outputs(config: EvalConfig, evaluation: Evaluation) -> Iterator[tuple[Path, str]]:
+    """Each file that was asked for and its text."""
     if config.out:
-        _write_whole(config.out, json.dumps(scores_file(evaluation), ensure_ascii=False, indent=1) + "\n")
-        sys.stdout.write(f"Scores: {config.out}\n")
+        yield config.out, json.dumps(scores_file(evaluation), ensure_ascii=False, indent=1) + "\n"
     if config.report:
         from eval.report import render_report
 
@@ -104,9 +114,7 @@ def run(config: EvalConfig) -> Evaluation:
             regions=config.regions,
             max_pictures=config.report_pictures,
         )
-        _write_whole(config.report, page)
-        sys.stdout.write(f"Report: {config.report}\n")
-    return evaluation
+        yield config.report, page
 
 
 def _parser() -> jsonargparse.ArgumentParser:

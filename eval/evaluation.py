@@ -1,15 +1,25 @@
 """Files in, one `Evaluation` out: what `python -m eval` prints, writes and reports."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from eval.annotations import PredictedCaption
+from eval.diversity import Diversity, measure_diversity
 from eval.inputs import Inputs, Predictions, Source, read_inputs
 from eval.metrics import DEFAULT_METRICS, Scores, check_metrics
 from eval.protocols import Protocol, find_protocol
 from eval.scorer import Scorer
 from eval.segmentation import SegmentationCache, already_cut
+from eval.significance import CONFIDENCE, RESAMPLES, Comparison, compare, intervals
+from eval.tag_recall import (
+    Detections,
+    TagRecall,
+    detections_of_predictions,
+    detections_of_regions,
+    measure_tag_recall,
+)
 
 DEFAULT_PROTOCOLS = ("aic-icc", "chars")
 """The headline, and beside it the one without a dictionary."""
@@ -31,11 +41,22 @@ class Settings:
     counted as 0."""
     allow_extra: bool = False
     """Pass over captions of pictures without references."""
+    resamples: int = RESAMPLES
+    """Random draws of pictures behind intervals and tests of significance; 0 for neither."""
+    confidence: float = CONFIDENCE
+    """Of the intervals."""
+    regions: Path | None = None
+    """Regions file: which of its objects captions name, and boxes for the report's pictures. Without it, the
+    tags beside the captions are what was detected."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before any file is read."""
         self.found_protocols()
         check_metrics(self.metrics)
+        if self.resamples < 0:
+            raise ValueError(f"resamples must be 0 or more, got {self.resamples}")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
 
     def found_protocols(self) -> tuple[Protocol, ...]:
         """The protocols, with the other segmenter where one is set.
@@ -70,6 +91,10 @@ class System:
     """Reference pictures that it has no prediction for."""
     extra: tuple[str, ...]
     """Its predictions that were passed over because they have no reference."""
+    diversity: tuple[Diversity, ...]
+    """One for each protocol."""
+    tag_recall: TagRecall | None
+    """None where nobody says what was detected, and of English captions."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +106,8 @@ class Evaluation:
     references: dict[str, tuple[str, ...]]
     """Scored picture -> its human captions."""
     references_source: Source
+    comparisons: tuple[Comparison, ...]
+    """Every pair of systems under every protocol."""
     settings: Settings
 
 
@@ -109,35 +136,81 @@ def evaluate_files(
     inputs = read_inputs(
         predictions, references, allow_missing=settings.allow_missing, allow_extra=settings.allow_extra
     )
+    texts = {system.name: _texts(system, inputs) for system in inputs.systems}
+    # The order of the human captions of a picture must not change the last bit of its score.
+    people = {image_id: sorted(captions) for image_id, captions in inputs.references.items()}
+    sentences = [[*chain.from_iterable(people.values())], *(each.values() for each in texts.values())]
     protocols = [
-        already_cut(protocol, _sentences(inputs), known=known, processes=processes)
+        already_cut(protocol, sentences, known=known, processes=processes)
         for protocol in settings.found_protocols()
     ]
-    scorers = [Scorer(inputs.references, protocol, settings.metrics) for protocol in protocols]
+    scores: dict[str, list[Scores]] = {name: [] for name in texts}
+    for protocol in protocols:
+        scorer = Scorer(people, protocol, settings.metrics)
+        for name, captions in texts.items():
+            scores[name].append(_with_intervals(scorer.score(captions), settings))
+    detected = detections_of_regions(settings.regions, inputs.references) if settings.regions else None
     return Evaluation(
-        systems=tuple(_system(each, inputs.references, scorers) for each in inputs.systems),
+        systems=tuple(
+            System(
+                name=system.name,
+                source=system.source,
+                captions={image_id: system.captions[image_id] for image_id in inputs.references},
+                scores=tuple(scores[system.name]),
+                missing=system.missing,
+                extra=system.extra,
+                diversity=tuple(_diversity(texts[system.name], protocol) for protocol in protocols),
+                tag_recall=_tag_recall(system, texts[system.name], detected, protocols),
+            )
+            for system in inputs.systems
+        ),
         references=inputs.references,
         references_source=inputs.references_source,
+        comparisons=_comparisons(scores, settings),
         settings=settings,
     )
 
 
-def _sentences(inputs: Inputs) -> list[set[str]]:
-    """What has to be cut, by file."""
-    of_systems = [
-        {system.captions[image_id].caption for image_id in inputs.references} for system in inputs.systems
-    ]
-    return [{text for texts in inputs.references.values() for text in texts}, *of_systems]
+def _texts(system: Predictions, inputs: Inputs) -> dict[str, str]:
+    return {image_id: system.captions[image_id].caption for image_id in inputs.references}
 
 
-def _system(predictions: Predictions, image_ids: Iterable[str], scorers: Sequence[Scorer]) -> System:
-    captions = {image_id: predictions.captions[image_id] for image_id in image_ids}
-    texts = {image_id: predicted.caption for image_id, predicted in captions.items()}
-    return System(
-        name=predictions.name,
-        source=predictions.source,
-        captions=captions,
-        scores=tuple(scorer.score(texts) for scorer in scorers),
-        missing=predictions.missing,
-        extra=predictions.extra,
+def _with_intervals(scores: Scores, settings: Settings) -> Scores:
+    if not settings.resamples:
+        return scores
+    found = intervals(*scores.by_metric, resamples=settings.resamples, confidence=settings.confidence)
+    return replace(scores, intervals=found)
+
+
+def _diversity(texts: dict[str, str], protocol: Protocol) -> Diversity:
+    captions = list(texts.values())
+    return measure_diversity(captions, [*map(protocol.cut, captions)], protocol.unit)
+
+
+def _tag_recall(
+    system: Predictions, texts: dict[str, str], detected: Detections | None, protocols: Sequence[Protocol]
+) -> TagRecall | None:
+    """By the regions file, else by the tags beside the captions; None without either, and of English."""
+    if all(protocol.unit == "English words" for protocol in protocols):
+        return None
+    detected = detected or detections_of_predictions({each: system.captions[each] for each in texts})
+    if not detected:
+        return None
+    known = next((protocol.cut for protocol in protocols if protocol.name == "aic-icc"), None)
+    return measure_tag_recall(texts, detected, known)
+
+
+def _comparisons(scores: Mapping[str, Sequence[Scores]], settings: Settings) -> tuple[Comparison, ...]:
+    """Every pair of systems under every protocol; none without draws."""
+    if not settings.resamples:
+        return ()
+    return tuple(
+        comparison
+        for of_systems in zip(*scores.values(), strict=True)
+        for comparison in compare(
+            {name: each.by_metric for name, each in zip(scores, of_systems, strict=True)},
+            protocol=of_systems[0].protocol,
+            resamples=settings.resamples,
+            confidence=settings.confidence,
+        )
     )

@@ -98,7 +98,7 @@ def read_inputs(
         raise FilesRefused(f"no picture of {references} has a caption in each of the {len(systems)} files")
     return Inputs(
         systems=tuple(systems),
-        references={image_id: wanted.captions[image_id] for image_id in shared},
+        references={image_id: wanted.captions[image_id] for image_id in sorted(shared)},
         references_source=_source(references, len(wanted.captions), sum(map(len, wanted.captions.values()))),
     )
 

@@ -8,7 +8,7 @@ CIDEr in 0..10. Each is described in its own file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from eval.significance import Interval
 
 Tokens = list[str]
 
@@ -77,6 +79,8 @@ class Scores:
     """Image id -> metric name -> number, in the order of the ids."""
     by_metric: tuple[Score, ...]
     """What ``overall`` and ``per_image`` were taken from, pictures in the same order."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """Of the overall numbers; empty where none were asked for."""
 
 
 Metric = Callable[[Sequence[Tokens], Sequence[Sequence[Tokens]]], Score]

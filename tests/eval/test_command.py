@@ -138,7 +138,7 @@ def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.C
     [
         ([], "the following arguments are required: files"),
         (["--protocols", "aic"], "unknown protocol 'aic'; choose from aic-icc, chars, coco-cn"),
-        (["--images", "."], "--images and --regions are for the report; name it with --report FILE"),
+        (["--images", "."], "--images is for the report; name it with --report FILE"),
         (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),
         (["--nothing"], "--nothing"),
     ],

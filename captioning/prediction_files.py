@@ -88,8 +88,11 @@ def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
 
 
 def cell_text(text: str) -> str:
-    """Text that a spreadsheet shows and never calculates: what looks like a formula gets an apostrophe."""
-    return "'" + text if text.startswith(_FORMULA_STARTS) else text
+    """Text that a spreadsheet shows and never calculates: what looks like a formula gets an apostrophe.
+
+    So does a formula behind apostrophes of its own, for the reader takes one off.
+    """
+    return "'" + text if text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
 def json_line(value: Mapping[str, Any]) -> str:

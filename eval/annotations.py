@@ -1,8 +1,9 @@
 """Every caption and prediction file of the project is parsed here, once.
 
 The format is recognised by content, never by the file's name; `FORMATS` lists them with a sample. Files are
-UTF-8, with or without a byte order mark. Captions come out NFC. Image ids come out as strings: JSON numbers
-as their digits, file names as they stand. Any problem is an `AnnotationError` that says where it is.
+UTF-8, with or without a byte order mark, or UTF-16 with one. Captions come out NFC. Image ids come out as
+strings: JSON numbers as their digits, file names as they stand; `eval.matching` says which ids are one
+picture. All problems of a file are told at once, in one `AnnotationError`.
 
 A prediction record, in JSON and JSONL (other keys are ignored)::
 
@@ -15,20 +16,25 @@ separated by ``|``; the apostrophe that keeps a spreadsheet from calculating a c
 ``'@``) is taken off.
 """
 
-import csv
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from eval.records import AnnotationError, Record, parse_json, read_text
+from eval import predictions, references
+from eval.lines import lines_of
+from eval.predictions import PredictedCaption, ScoredCaption
+from eval.problems import AnnotationError, Problem, Problems
+from eval.records import parse_json, read_text
+from eval.references import CAPTION_LINE, ReferenceFile
 
 __all__ = [
     "FORMATS",
     "AnnotationError",
     "Format",
     "PredictedCaption",
+    "Problem",
     "ReferenceFile",
     "ScoredCaption",
     "read_predictions",
@@ -36,106 +42,95 @@ __all__ = [
     "read_references",
 ]
 
-REFERENCES = "references"
-PREDICTIONS = "predictions"
+Role = Literal["predictions", "references"]
+LINES_LOOKED_AT = 10
+"""Of a file of lines, one of the first so many must be in order for its format to be recognised."""
 
 
-@dataclass(frozen=True)
-class ScoredCaption:
-    """One hypothesis of the caption search."""
-
-    caption: str
-    log_prob: float | None = None
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class PredictedCaption:
-    """What a captioning system said about one picture."""
-
-    image_id: str
-    caption: str
-    log_prob: float | None = None
-    score: float | None = None
-    alternatives: tuple[ScoredCaption, ...] = ()
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ReferenceFile:
-    """The human captions of a set of pictures."""
-
-    captions: dict[str, tuple[str, ...]]
-    """Image id -> its captions, one or more, in the order of the file."""
-    numbers: dict[str, str]
-    """The number that a COCO file gives a picture -> its image id (its file name); else empty."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
-    """One kind of file and the function that reads it."""
+    """One kind of file and the functions that read it, from parsed JSON or from text."""
 
-    holds: str
     sample: str
-    read: Callable[[Path, Any], Any]
-    """(path, parsed content) -> ReferenceFile or dict of PredictedCaption."""
+    predictions: Callable[[Any, Problems], dict[str, PredictedCaption]] | None = None
+    """None where the format holds no predictions."""
+    references: Callable[[Any, Problems], ReferenceFile] | None = None
+    """None where the format holds no references."""
 
 
 def read_references(path: Path) -> dict[str, tuple[str, ...]]:
     """Human captions by image id: the file name where the file has it, else the number as a string.
 
     Raises:
-        AnnotationError: The file cannot be read, is of no known format, or one of its records is wrong.
+        AnnotationError: The file cannot be read, is of no known format, or some of its records are wrong.
     """
     return read_reference_file(path).captions
 
 
 def read_reference_file(path: Path) -> ReferenceFile:
-    """`read_references`, with the numbers by which predictions may name the pictures."""
-    return _read(Path(path), REFERENCES)
+    """`read_references`, with the numbers by which predictions may name the pictures, and the splits."""
+    return _read(Path(path), "references")
 
 
 def read_predictions(path: Path) -> dict[str, PredictedCaption]:
     """One caption a picture, by image id, in the order of the file.
 
     Raises:
-        AnnotationError: The file cannot be read, is of no known format, one of its records is wrong, a
-            caption is empty, or a picture occurs twice.
+        AnnotationError: The file cannot be read, is of no known format, some of its records are wrong,
+            captions are empty, or pictures occur twice.
     """
-    return _read(Path(path), PREDICTIONS)
+    return _read(Path(path), "predictions")
 
 
-def _read(path: Path, wanted: str) -> Any:
-    name, content = _recognise(path, read_text(path))
-    file_format = FORMATS[name]
-    if file_format.holds != wanted:
-        choices = ", ".join(other for other, each in FORMATS.items() if each.holds == wanted)
-        found = f"{file_format.holds} (format {name})"
-        raise AnnotationError(path, found=found, wanted=f"{wanted} (format {choices})")
-    return file_format.read(path, content)
+def _read(path: Path, role: Role) -> Any:
+    problems = Problems(path)
+    name, content = _recognise(path, read_text(path), role)
+    read = getattr(FORMATS[name], role)
+    if read is None:
+        found = f"{'references' if role == 'predictions' else 'predictions'} (format {name})"
+        problems.add(found, f"{role} (format {', '.join(_formats_of(role))})")
+        problems.raise_any()
+    result = read(content, problems)
+    problems.raise_any()
+    return result
 
 
-def _recognise(path: Path, text: str) -> tuple[str, Any]:
-    """Name of the format and the parsed content."""
+def _recognise(path: Path, text: str, role: Role) -> tuple[str, Any]:
+    """Name of the format and the content that its functions read."""
     start = text.lstrip()
-    first_line, _, rest = start.partition("\n")
-    if rest.strip() and first_line.startswith("{") and _is_record(first_line):
-        return "jsonl", text
+    first_lines = list(islice(lines_of(start), LINES_LOOKED_AT))
     if start.startswith(("[", "{")):
-        content = parse_json(path, text)
-        if isinstance(content, dict) and "annotations" in content:
-            return "coco-captions", content
+        try:
+            content = parse_json(path, text)
+        except AnnotationError:  # lines, each of them JSON, are no JSON together
+            if any(_is_record(line) for line in first_lines):
+                return "jsonl", text
+            raise
         if isinstance(content, dict) and "image_id" in content:
-            return "jsonl", text
-        if isinstance(content, list):
-            first = content[0] if content else None
-            several = isinstance(first, dict) and isinstance(first.get("caption"), list)
-            return ("aic-icc" if several else "coco-results"), content
-    elif "image_id" in first_line:
+            return "jsonl", start.replace("\n", " ")  # one record, which may be written over several lines
+        if name := _json_format(content, role):
+            return name, content
+    elif first_lines and "image_id" in first_lines[0]:
         return "csv", text
+    elif any(CAPTION_LINE.fullmatch(line.strip()) for line in first_lines):
+        return "caption-lines", text
     found = f"text that starts with {start[:40]!r}" if start else "an empty file"
-    samples = "; ".join(f"{name}: {each.sample}" for name, each in FORMATS.items())
-    raise AnnotationError(path, found=found, wanted=f"one of the formats {samples}")
+    samples = "; ".join(f"{name}: {each.sample}" for name, each in _formats_of(role).items())
+    raise AnnotationError([Problem(path=path, found=found, wanted=f"{role} in one of the formats {samples}")])
+
+
+def _json_format(content: Any, role: Role) -> str | None:
+    """The format of parsed JSON; None where it is of none."""
+    if isinstance(content, list):
+        kinds = {type(each.get("caption")) for each in content if isinstance(each, dict)} & {str, list}
+        several = role == "references" if len(kinds) != 1 else kinds == {list}  # mixed: some are mistakes
+        return "aic-icc" if several else "coco-results"
+    if "annotations" in content:
+        return "coco-captions"
+    images = content.get("images")
+    if isinstance(images, list) and any(isinstance(each, dict) and "sentences" in each for each in images):
+        return "karpathy"
+    return None
 
 
 def _is_record(line: str) -> bool:
@@ -147,133 +142,40 @@ def _is_record(line: str) -> bool:
     return isinstance(content, dict) and "image_id" in content
 
 
-def _read_coco_captions(path: Path, content: dict[str, Any]) -> ReferenceFile:
-    numbers: dict[str, str] = {}
-    for number, value in enumerate(_list_of(path, content, "images", default=[]), start=1):
-        image = Record(path, number, value, part="image")
-        coco_id = image.identifier("id")
-        file_name = image.identifier("file_name") if "file_name" in image.values else coco_id
-        if numbers.setdefault(coco_id, file_name) != file_name:
-            raise image.error("id", f"{coco_id} for a second file", "one number a file")
-    if len(set(numbers.values())) < len(numbers):
-        repeated = next(name for name in numbers.values() if list(numbers.values()).count(name) > 1)
-        raise AnnotationError(
-            path, field="file_name", found=f"{repeated!r} under two ids", wanted="one id a file"
-        )
-    captions: dict[str, list[str]] = {}
-    for number, value in enumerate(_list_of(path, content, "annotations"), start=1):
-        annotation = Record(path, number, value, part="annotation")
-        image_id = annotation.identifier("image_id")
-        if numbers and image_id not in numbers:
-            raise annotation.error("image_id", repr(image_id), "an id of the list 'images'")
-        captions.setdefault(numbers.get(image_id, image_id), []).append(annotation.sentence("caption"))
-    if not captions:
-        raise AnnotationError(path, field="annotations", found="an empty list", wanted="one or more captions")
-    return ReferenceFile({image_id: tuple(texts) for image_id, texts in captions.items()}, numbers)
-
-
-def _list_of(path: Path, content: dict[str, Any], field: str, default: list[Any] | None = None) -> list[Any]:
-    value = content.get(field, default)
-    if not isinstance(value, list):
-        raise AnnotationError(path, field=field, found=type(value).__name__, wanted="a list")
-    return value
-
-
-def _read_aic_icc(path: Path, content: list[Any]) -> ReferenceFile:
-    captions: dict[str, tuple[str, ...]] = {}
-    for number, value in enumerate(content, start=1):
-        record = Record(path, number, value)
-        image_id = record.identifier("image_id")
-        if image_id in captions:
-            raise record.error("image_id", f"{image_id!r} a second time", "one record a picture")
-        captions[image_id] = record.sentences("caption")
-    return ReferenceFile(captions, numbers={})
-
-
-def _read_coco_results(path: Path, content: list[Any]) -> dict[str, PredictedCaption]:
-    return _collect([Record(path, number, value) for number, value in enumerate(content, start=1)], path)
-
-
-def _read_jsonl(path: Path, text: str) -> dict[str, PredictedCaption]:
-    records = []
-    if isinstance(whole := _try_json(text), dict):  # one record, written over several lines
-        return _collect([Record(path, 1, whole)], path)
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            records.append(Record(path, number, parse_json(path, line, line=number), part="line"))
-    return _collect(records, path)
-
-
-def _try_json(text: str) -> Any:
-    try:
-        return parse_json(Path(), text)
-    except AnnotationError:
-        return None
-
-
-def _read_csv(path: Path, text: str) -> dict[str, PredictedCaption]:
-    table = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    records = []
-    try:
-        for row in table:
-            record = Record(path, table.line_num, row, part="line")
-            if None in row:
-                wanted = f"{len(table.fieldnames or [])} cells; quote a caption that holds a comma"
-                raise record.error(None, f"{len(row[None])} cells too many", wanted)
-            values: dict[str, Any] = {key: _cell(cell) for key, cell in row.items() if cell}
-            for number in {"log_prob", "score"} & values.keys():
-                values[number] = record.number_in(number)
-            values["tags"] = _parts(values.get("tags", ""))
-            values["alternatives"] = [{"caption": text} for text in _parts(values.get("alternatives", ""))]
-            records.append(Record(path, table.line_num, values, part="line"))
-    except csv.Error as error:
-        line = table.reader.line_num
-        found = f"broken CSV ({error})"
-        raise AnnotationError(
-            path, record=line, part="line", found=found, wanted="comma-separated cells"
-        ) from error
-    return _collect(records, path)
-
-
-def _cell(text: str) -> str:
-    """A cell without the apostrophe that guards what looks like a formula."""
-    return text[1:] if text[0] == "'" and text[1:2] in tuple("=+-@\t\r") else text
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split("|") if part.strip()]
-
-
-def _collect(records: list[Record], path: Path) -> dict[str, PredictedCaption]:
-    predictions: dict[str, PredictedCaption] = {}
-    for record in records:
-        predicted = PredictedCaption(
-            image_id=record.identifier("image_id"),
-            caption=record.sentence("caption"),
-            log_prob=record.number("log_prob"),
-            score=record.number("score"),
-            alternatives=tuple(
-                ScoredCaption(other.sentence("caption"), other.number("log_prob"), other.number("score"))
-                for other in record.children("alternatives")
-            ),
-            tags=record.sentences("tags") if record.values.get("tags") else (),
-        )
-        if predicted.image_id in predictions:
-            raise record.error("image_id", f"{predicted.image_id!r} a second time", "one caption a picture")
-        predictions[predicted.image_id] = predicted
-    if not predictions:
-        raise AnnotationError(path, found="no record", wanted="one or more captions")
-    return predictions
+def _formats_of(role: Role) -> dict[str, Format]:
+    return {name: each for name, each in FORMATS.items() if getattr(each, role)}
 
 
 FORMATS: dict[str, Format] = {
     "coco-captions": Format(
-        REFERENCES,
-        '{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "…"}]}',
-        _read_coco_captions,
+        sample='{"images": [{"id": 1, "file_name": "a.jpg"}], '
+        '"annotations": [{"image_id": 1, "caption": "…"}]}',
+        references=references.read_coco_captions,
     ),
-    "aic-icc": Format(REFERENCES, '[{"image_id": "a.jpg", "caption": ["…", "…"]}]', _read_aic_icc),
-    "coco-results": Format(PREDICTIONS, '[{"image_id": "a.jpg", "caption": "…"}]', _read_coco_results),
-    "jsonl": Format(PREDICTIONS, 'a line {"image_id": "a.jpg", "caption": "…"} a picture', _read_jsonl),
-    "csv": Format(PREDICTIONS, "a first line image_id,caption and one line a picture", _read_csv),
+    "karpathy": Format(
+        sample='{"images": [{"filename": "a.jpg", "split": "test", "sentences": [{"raw": "…"}]}]}',
+        references=references.read_karpathy,
+    ),
+    "aic-icc": Format(
+        sample='[{"image_id": "a.jpg", "caption": ["…", "…"]}]',
+        references=references.read_aic_icc,
+    ),
+    "caption-lines": Format(
+        sample="a line a.jpg#0 … or a.jpg#zhc#0 … a caption (Flickr8k, Flickr8k-CN, COCO-CN)",
+        references=references.read_caption_lines,
+    ),
+    "coco-results": Format(
+        sample='[{"image_id": "a.jpg", "caption": "…"}]',
+        predictions=predictions.read_results,
+    ),
+    "jsonl": Format(
+        sample='a line {"image_id": "a.jpg", "caption": "…"} a caption',
+        predictions=predictions.read_lines,
+        references=references.read_lines,
+    ),
+    "csv": Format(
+        sample="a first line image_id,caption and one line a caption",
+        predictions=predictions.read_table,
+        references=references.read_table,
+    ),
 }

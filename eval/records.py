@@ -1,128 +1,132 @@
-"""Files and single records, checked: the ground on which `eval.annotations` reads its formats."""
+"""Text, JSON and single records, checked: the ground on which the readers stand.
 
+A record that is wrong is reported to `Problems` and reading goes on. What a wrong field is read as does not
+matter (it is an empty string, None or an empty list), for in the end the file is refused.
+"""
+
+import codecs
 import json
 import math
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eval.problems import ABSENT, AnnotationError, Problem, Problems, describe
 
-class AnnotationError(ValueError):
-    """A caption or prediction file that cannot be used: where, what was found, what was wanted."""
-
-    def __init__(
-        self,
-        path: Path,
-        *,
-        found: str,
-        wanted: str,
-        record: int | None = None,
-        field: str | None = None,
-        part: str = "record",
-    ) -> None:
-        """Keep the parts of the message as attributes.
-
-        Args:
-            path: The file.
-            found: What stands there.
-            wanted: What should stand there, and what to do where that is not plain.
-            record: Number of the record, from 1; None when the whole file is meant.
-            field: Key or column.
-            part: What ``record`` counts: record, line, image, annotation.
-        """
-        self.path, self.record, self.field, self.found, self.wanted = path, record, field, found, wanted
-        place = [str(path)]
-        if record is not None:
-            place.append(f"{part} {record}")
-        if field is not None:
-            place.append(f"field {field!r}")
-        super().__init__(f"{', '.join(place)}: found {found}, wanted {wanted}")
+MAX_CAPTION = 10_000
+"""Longest caption, in characters; people write tens. NFC takes quadratic time over some texts: 0.1 s over one
+of this length, 11 s over one ten times as long."""
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, its byte order mark removed."""
+    """The text of a UTF-8 file, or of a UTF-16 file that opens with its byte order mark; the mark is removed.
+
+    GBK is refused, not recognised: nearly any bytes, all of Big5 among them, can be read as GBK, and then
+    nonsense would be scored without a word.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise AnnotationError(path, found=reason, wanted="a readable file") from error
+        raise AnnotationError([Problem(path=path, found=reason, wanted="a readable file")]) from error
+    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
     try:
-        return data.decode("utf-8-sig")
+        return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        found = f"bytes that are not UTF-8 at offset {error.start}"
-        wanted = "UTF-8; if the file is GBK, convert it: iconv -f GB18030 -t UTF-8"
-        raise AnnotationError(path, found=found, wanted=wanted) from error
+        line = data[: error.start].decode(encoding).count("\n") + 1
+        found = f"bytes that are not {encoding.upper()} at offset {error.start}"
+        wanted = "UTF-8; these bytes are damaged or of several encodings"
+        if _is_gb18030(data):
+            wanted = "UTF-8; if the file is GBK, convert it: iconv -f GB18030 -t UTF-8 OLD > NEW"
+        problem = Problem(path=path, record=line, part="line", found=found, wanted=wanted)
+        raise AnnotationError([problem]) from error
+
+
+def _is_gb18030(data: bytes) -> bool:
+    try:
+        data.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def parse_json(path: Path, text: str, line: int | None = None) -> Any:
-    """Strict JSON: a key given twice in an object, NaN and infinities are refused."""
+    """JSON; a key given twice in an object makes it a `RepeatedKeys`.
+
+    Args:
+        path: The file, for messages.
+        text: All of it, or one line.
+        line: Number of that line, from 1.
+    """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         found, wanted = "JSON nested too deep", "flat records"
     except json.JSONDecodeError as error:
-        place = f"column {error.colno}" if line else f"line {error.lineno} column {error.colno}"
-        found, wanted = f"broken JSON ({error.msg}, {place})", "JSON"
+        line = line or error.lineno
+        found, wanted = f"broken JSON ({error.msg}, column {error.colno})", "JSON"
     except ValueError as error:
         found, wanted = f"broken JSON ({error})", "JSON"
-    raise AnnotationError(path, record=line, part="line", found=found, wanted=wanted)
+    raise AnnotationError([Problem(path=path, record=line, part="line", found=found, wanted=wanted)])
+
+
+class RepeatedKeys(dict[str, Any]):
+    """A JSON object with keys that were given more than once; the last value counts."""
+
+    keys_repeated: tuple[str, ...]
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"key {repeated!r} twice in one object")
-    return result
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        values = RepeatedKeys(values)
+        values.keys_repeated = tuple(key for key, count in counts.items() if count > 1)
+    return values
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One record of a file; every question about a field is answered or raises `AnnotationError`."""
+    """One record of a file; a field that is not as it should be is reported."""
 
-    def __init__(self, path: Path, number: int, values: Any, part: str = "record") -> None:
-        """Take the ``number``-th ``part`` of a file, which must be an object."""
-        self.path, self.position, self.part = path, number, part
-        if not isinstance(values, dict):
-            raise self.error(None, _describe(values), "an object with image_id and caption")
-        self.values: dict[Any, Any] = values
+    values: dict[Any, Any]
+    problems: Problems
+    position: int | None = None
+    """From 1; None for the object that is the whole file."""
+    part: str = "record"
+    """What ``position`` counts."""
+    prefix: str = ""
+    """Where in the record these values stand: ``alternatives[0].``"""
 
-    def error(self, field: str | None, found: str, wanted: str) -> AnnotationError:
-        """The error for a field of this record, to be raised by the caller."""
-        return AnnotationError(
-            self.path, record=self.position, part=self.part, field=field, found=found, wanted=wanted
-        )
+    def report(self, field: str | None, found: str, wanted: str) -> None:
+        """Note a problem of a field, or of the record."""
+        field = None if field is None else self.prefix + field
+        self.problems.add(found, wanted, record=self.position, part=self.part, field=field)
 
     def identifier(self, field: str) -> str:
         """An image id as a string; JSON may hold it as a whole number or a name."""
-        value = self.values.get(field)
+        value = self.values.get(field, ABSENT)
+        if isinstance(value, str) and value.strip():
+            return self._unicode(field, value)
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
-        wanted = "a file name or a whole number"
-        if not isinstance(value, str) or not value.strip():
-            raise self.error(field, self._found(field), wanted)
-        return self._encodable(field, value)
+        self.report(field, describe(value), "a file name or a whole number")
+        return ""
 
     def sentence(self, field: str) -> str:
-        """A caption, NFC, never empty."""
-        value = self.values.get(field)
-        if not isinstance(value, str) or not value.strip():
-            raise self.error(field, self._found(field), "a sentence")
-        return unicodedata.normalize("NFC", self._encodable(field, value))
+        """A caption, NFC, not empty."""
+        return self._sentence(field, self.values.get(field, ABSENT))
 
     def sentences(self, field: str) -> tuple[str, ...]:
         """A list of one or more strings, NFC."""
-        value = self.values.get(field)
+        value = self.values.get(field, ABSENT)
         if not isinstance(value, list) or not value:
-            raise self.error(field, self._found(field), "a list of one or more strings")
-        items = Record(
-            self.path, self.position, {f"{field}[{i}]": item for i, item in enumerate(value)}, self.part
-        )
-        return tuple(items.sentence(key) for key in items.values)
+            self.report(field, describe(value), "a list of one or more strings")
+            return ()
+        return tuple(self._sentence(f"{field}[{place}]", item) for place, item in enumerate(value))
 
     def number(self, field: str) -> float | None:
         """A finite number, or None where the field is absent or null."""
@@ -130,49 +134,66 @@ class Record:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.error(field, _describe(value), "a finite number")
+            self.report(field, describe(value), "a finite number")
+            return None
         return float(value)
 
-    def number_in(self, field: str) -> float:
-        """The number written in a text cell."""
+    def number_in_cell(self, field: str) -> float | None:
+        """The number written in a text cell, finite or not; None where the cell is absent or empty."""
+        text = self.values.get(field)
+        if not text:
+            return None
         try:
-            return float(self.values[field])
-        except ValueError as error:
-            raise self.error(field, repr(self.values[field]), "a finite number") from error
+            return float(text)
+        except ValueError:
+            self.report(field, describe(text), "a finite number")
+            return None
 
-    def children(self, field: str) -> list["Record"]:
-        """The objects of a list; none where the field is absent or null."""
-        value = self.values.get(field)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self.error(field, _describe(value), "a list of objects")
-        return [Record(self.path, self.position, item, self.part) for item in value]
+    def objects(self, field: str) -> Iterator["Record"]:
+        """The objects of a list of one or more."""
+        value = self.values.get(field, ABSENT)
+        if not isinstance(value, list) or not value:
+            self.report(field, describe(value), "a list of one or more objects")
+            return
+        for place, item in enumerate(value):
+            if isinstance(item, dict):
+                yield replace(self, values=item, prefix=f"{self.prefix}{field}[{place}].")
+            else:
+                self.report(f"{field}[{place}]", describe(item), "an object")
 
-    def _found(self, field: str) -> str:
-        return _describe(self.values[field]) if field in self.values else "no such field"
+    def _sentence(self, field: str, value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            self.report(field, describe(value), "a sentence")
+            return ""
+        if len(value) > MAX_CAPTION:
+            self.report(field, f"{len(value):,} characters", f"a sentence of {MAX_CAPTION:,} at most")
+            return ""
+        return unicodedata.normalize("NFC", self._unicode(field, value))
 
-    def _encodable(self, field: str, value: str) -> str:
+    def _unicode(self, field: str, value: str) -> str:
         try:
             value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise self.error(
-                field, f"half a surrogate pair in {ascii(value[:40])}", "Unicode text"
-            ) from error
+        except UnicodeEncodeError:
+            self.report(field, f"half a surrogate pair in {ascii(value[:40])}", "Unicode text")
         return value
 
 
-def _describe(value: Any) -> str:
-    """A value as an error message shows it: null, an empty string, or its JSON, shortened."""
-    if value is None:
-        return "null"
-    if isinstance(value, str) and not value.strip():
-        return "an empty string"
-    if isinstance(value, list) and not value:
-        return "an empty list"
-    text = (
-        ascii(value)
-        if isinstance(value, str) and not value.isprintable()
-        else json.dumps(value, ensure_ascii=False)
-    )
-    return text if len(text) <= 60 else text[:60] + "…"
+def record_of(
+    value: dict[str, Any], problems: Problems, position: int | None = None, part: str = "record"
+) -> Record:
+    """An object as a record; keys that it has more than once are reported."""
+    record = Record(values=value, problems=problems, position=position, part=part)
+    for key in value.keys_repeated if isinstance(value, RepeatedKeys) else ():
+        record.report(key, "the key more than once", "it once")
+    return record
+
+
+def records_of(
+    values: Iterable[tuple[int, Any]], problems: Problems, part: str = "record"
+) -> Iterator[Record]:
+    """Numbered values that are objects as records; the others are reported and left out."""
+    for position, value in values:
+        if isinstance(value, dict):
+            yield record_of(value, problems, position, part)
+        else:
+            problems.add(describe(value), "an object with named fields", record=position, part=part)

@@ -232,7 +232,7 @@ def test_csv_cells_that_a_spreadsheet_would_calculate_are_text(tmp_path: Path) -
 @given(st.text())
 def test_no_cell_starts_like_a_formula(text: str) -> None:
     assert not cell_text(text).startswith(("=", "+", "-", "@", "\t", "\r"))
-    assert cell_text(text).removeprefix("'") == text.removeprefix("'") or cell_text(text) == text
+    assert cell_text(text) in (text, "'" + text)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

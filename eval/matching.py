@@ -9,10 +9,10 @@ bare 42 is not where the references have numbers of their own. An id that could 
 ids that are one picture, are errors: nothing is guessed.
 """
 
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from eval.problems import in_lines
 
@@ -36,10 +36,9 @@ class Matches:
 
 def shorter_forms(image_id: str) -> set[str]:
     """The id without its folders, without its picture suffix, without both; never the id itself."""
-    path = PurePosixPath(image_id)
-    forms = {path.name}
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        forms |= {str(path.with_suffix("")), path.stem}
+    forms = {image_id, posixpath.basename(image_id)}
+    if posixpath.splitext(image_id)[1].lower() in PICTURE_SUFFIXES:
+        forms |= {posixpath.splitext(form)[0] for form in forms}
     return forms - {image_id}
 
 

@@ -62,7 +62,7 @@ def parse_json(path: Path, text: str, line: int | None = None) -> Any:
         line: Number of that line, from 1.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object)
+        return _DECODER.decode(text)
     except RecursionError:
         found, wanted = "JSON nested too deep", "flat records"
     except json.JSONDecodeError as error:
@@ -86,6 +86,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = RepeatedKeys(values)
         values.keys_repeated = tuple(key for key, count in counts.items() if count > 1)
     return values
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

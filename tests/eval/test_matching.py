@@ -4,6 +4,16 @@ import pytest
 
 from eval.matching import match_ids
 
+COCO_NAMES = [
+    "42",
+    "000000000042",
+    "000000000042.jpg",
+    "train2017/000000000042.jpg",
+    "coco/images/val2014/COCO_val2014_000000000042.jpg",
+    "COCO_val2014_000000000042",
+    "COCO_val2014_000000000042.jpg",
+]
+
 
 @pytest.mark.parametrize(
     ("predicted", "referenced"),
@@ -29,6 +39,12 @@ def test_an_id_and_its_shorter_form_are_one_picture(predicted: str, referenced: 
         ("a.png", "a.jpg"),
         ("train/a.jpg", "val/a.jpg"),
         ("12", "0012.jpg"),
+        ("12", "12000000000012.jpg"),
+        ("012", "000000000012.jpg"),
+        ("000000000012.png", "000000000012.jpg"),
+        ("clip1/000000000012.jpg", "clip2/000000000012.jpg"),
+        ("clip1/000000000012.jpg", "COCO_val2014_000000000012.jpg"),
+        ("MY_COCO_val2014_000000000012", "12"),
         ("A.jpg", "a.jpg"),
         ("v1", "v1.5"),
     ],
@@ -36,6 +52,31 @@ def test_an_id_and_its_shorter_form_are_one_picture(predicted: str, referenced: 
 def test_ids_that_contradict_each_other_are_two_pictures(predicted: str, referenced: str) -> None:
     matches = match_ids([predicted], [referenced])
     assert (matches.references, matches.missing, matches.extra) == ({}, (referenced,), (predicted,))
+
+
+@pytest.mark.parametrize("predicted", COCO_NAMES)
+@pytest.mark.parametrize("referenced", COCO_NAMES)
+def test_every_name_that_coco_gives_a_picture_is_that_picture(predicted: str, referenced: str) -> None:
+    matches = match_ids([predicted], ["COCO_val2014_000000000041.jpg", referenced])
+    assert matches.references == {predicted: referenced}
+
+
+def test_numbers_of_the_file_are_never_taken_for_those_of_coco() -> None:
+    names = ["COCO_val2014_000000000042.jpg", "COCO_val2014_000000000007.jpg"]
+    numbers = {"1": names[0], "42": names[1]}
+    assert match_ids(["42"], names, numbers).references == {"42": names[1]}
+    assert match_ids(["7"], names, numbers).extra == ("7",)
+    assert match_ids(["000000000042"], names, numbers).references == {"000000000042": names[0]}
+
+
+def test_a_coco_number_that_could_be_two_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match="'42' could be any of"):
+        match_ids(["42"], ["train2017/000000000042.jpg", "COCO_val2014_000000000042.jpg"])
+
+
+def test_all_ids_that_fit_badly_are_told_at_once() -> None:
+    with pytest.raises(ValueError, match="(?s)^3 problems:.*'a' could be.*'b' could be.*both name 'c'"):
+        match_ids(["a", "b", "c", "x/c"], ["a.jpg", "a.png", "b.jpg", "b.gif", "c"])
 
 
 def test_the_number_of_a_coco_file_stands_for_its_file_name() -> None:

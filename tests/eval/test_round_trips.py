@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.annotations import (
@@ -79,6 +79,7 @@ def guarded(cell: Any) -> Any:
     return f"'{cell}" if is_formula else cell
 
 
+@settings(deadline=None)
 @given(predictions(CAPTIONS, st.builds(ScoredCaption, CAPTIONS, NUMBERS, NUMBERS)))
 def test_predictions_in_json_and_json_lines(records: list[PredictedCaption]) -> None:
     values = [as_json(record) for record in records]
@@ -86,6 +87,7 @@ def test_predictions_in_json_and_json_lines(records: list[PredictedCaption]) -> 
         assert list(through_file(text, read_predictions).values()) == records
 
 
+@settings(deadline=None)
 @given(predictions(CELL_PARTS, st.builds(ScoredCaption, CELL_PARTS)))
 def test_predictions_in_a_table(records: list[PredictedCaption]) -> None:
     columns = ("image_id", "caption", "log_prob", "score", "tags", "alternatives")
@@ -102,9 +104,9 @@ def test_predictions_in_a_table(records: list[PredictedCaption]) -> None:
 def coco_captions(captions: Captions) -> str:
     images = [{"id": number, "file_name": name} for number, name in enumerate(captions)]
     annotations = [
-        {"image_id": image["id"], "caption": text}
-        for image in images
-        for text in captions[image["file_name"]]
+        {"image_id": number, "caption": text}
+        for number, texts in enumerate(captions.values())
+        for text in texts
     ]
     return json.dumps({"images": images, "annotations": annotations})
 
@@ -117,6 +119,7 @@ def karpathy(captions: Captions) -> str:
     return json.dumps({"images": images})
 
 
+@settings(deadline=None)
 @given(REFERENCES)
 def test_references_in_files_that_number_their_pictures(captions: Captions) -> None:
     numbers = {str(number): name for number, name in enumerate(captions)}
@@ -142,6 +145,7 @@ WRITERS: dict[str, Callable[[Captions], str]] = {
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@settings(deadline=None)
 @given(captions=REFERENCES)
 def test_references(write: Callable[[Captions], str], captions: Captions) -> None:
     assert through_file(write(captions), read_reference_file) == ReferenceFile(captions)
@@ -149,6 +153,7 @@ def test_references(write: Callable[[Captions], str], captions: Captions) -> Non
 
 @pytest.mark.parametrize("separator", ["\t", " "])
 @pytest.mark.parametrize("author", ["", "#zhc"])
+@settings(deadline=None)
 @given(captions=LINES)
 def test_references_in_lines_of_keys_and_captions(author: str, separator: str, captions: Captions) -> None:
     lines = [

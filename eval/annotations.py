@@ -83,13 +83,13 @@ def read_predictions(path: Path) -> dict[str, PredictedCaption]:
 
 
 def _read(path: Path, role: Role) -> Any:
-    problems = Problems(path)
     name, content = _recognise(path, read_text(path), role)
     read = getattr(FORMATS[name], role)
     if read is None:
         found = f"{'references' if role == 'predictions' else 'predictions'} (format {name})"
-        problems.add(found, f"{role} (format {', '.join(_formats_of(role))})")
-        problems.raise_any()
+        wanted = f"{role} (format {', '.join(_formats_of(role))})"
+        raise AnnotationError([Problem(path=path, found=found, wanted=wanted)])
+    problems = Problems(path)
     result = read(content, problems)
     problems.raise_any()
     return result
@@ -110,10 +110,12 @@ def _recognise(path: Path, text: str, role: Role) -> tuple[str, Any]:
             return "jsonl", start.replace("\n", " ")  # one record, which may be written over several lines
         if name := _json_format(content, role):
             return name, content
-    elif first_lines and "image_id" in first_lines[0]:
-        return "csv", text
-    elif any(CAPTION_LINE.fullmatch(line.strip()) for line in first_lines):
-        return "caption-lines", text
+    elif first_lines:
+        have_keys = [bool(CAPTION_LINE.fullmatch(line.strip())) for line in first_lines]
+        if "image_id" in first_lines[0] and not have_keys[0]:  # a caption may hold any word
+            return "csv", text
+        if any(have_keys):
+            return "caption-lines", text
     found = f"text that starts with {start[:40]!r}" if start else "an empty file"
     samples = "; ".join(f"{name}: {each.sample}" for name, each in _formats_of(role).items())
     raise AnnotationError([Problem(path=path, found=found, wanted=f"{role} in one of the formats {samples}")])

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eval.ngrams import Tokens
+from eval.metrics import Tokens
 
 LONGEST_N = 4
 """As in BLEU-4 and CIDEr."""

@@ -1,47 +1,33 @@
-"""One HTML page that shows how well each picture was captioned; needs no network and no other file.
+"""One HTML page about how well pictures were captioned; needs no network, no script and no other file.
 
-Everything that came from a file (ids, captions, tags, the title) is escaped by the template engine; boxes
-come as SVG from `features.draw`, which escapes its own text.
+The page is made of the templates in ``eval/templates``. Everything that came from a file (ids, captions,
+tags, names, the title) is escaped by the template engine and freed of invisible characters by `eval.shown`;
+boxes and charts come as SVG from `features.draw` and `eval.charts`, which escape their own text.
 """
 
-import base64
 import datetime
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from importlib.resources import files
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from eval.annotations import PredictedCaption
+import jinja2
+from markupsafe import Markup
+
+from eval import charts
 from eval.evaluation import Evaluation
-from eval.matching import match_ids
 from eval.metrics import METRIC_TITLES
-
-THUMBNAIL_SIDE = 360
-"""Longest side of an embedded picture in pixels; about 15 kB each."""
-BOX_MIN_SCORE = 0.2
-"""As for object tags: weaker regions inform the model, but would bury a small picture."""
-MAX_BOXES = 12
-SORT_METRIC = "cider"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """One picture on the page."""
-
-    rank: int
-    image_id: str
-    prediction: PredictedCaption
-    references: tuple[str, ...]
-    scores: list[dict[str, float]]
-    """Metric -> number, one dict a protocol."""
-    thumbnail: str | None
-    """Data URI of a small JPEG."""
-    thumbnail_error: str | None
-    boxes: str | None
-    """SVG to lie over the picture."""
+from eval.report_figures import RECALL, VARIETY, object_counts, tiles, wording
+from eval.report_pictures import (
+    LONGEST_CAPTION,
+    CardMaker,
+    most_changed,
+    picture_groups,
+    ranked_pictures,
+    ranking_metric,
+)
+from eval.report_text import LANGUAGES, TEXTS, bilingual
+from eval.shown import shown
+from eval.tables import SIGNIFICANCE, score_tables
 
 
 def write_report(path: Path, evaluation: Evaluation, **options: Any) -> None:
@@ -56,6 +42,8 @@ def render_report(
     images: Path | None = None,
     regions: Path | None = None,
     max_pictures: int = 300,
+    language: str = "en",
+    command: str = "",
 ) -> str:
     """The page as one HTML string.
 
@@ -64,119 +52,90 @@ def render_report(
         title: Heading.
         images: Folder of the pictures; each is embedded as a small JPEG.
         regions: Regions file; its boxes are laid over the pictures.
-        max_pictures: Cards shown. Of more pictures, evenly spaced ranks by CIDEr, the best and the worst
-            among them.
+        max_pictures: Cards shown, 2 or more. Of more pictures the best, the middle and the worst by CIDEr,
+            and others at even distances between them.
+        language: ``zh`` or ``en``: the one shown when the page is opened. The page holds both.
+        command: What was run, for the page to say how to repeat it.
 
     Raises:
-        ValueError: An image id fits several files of the folder, or the regions file cannot be used.
+        ValueError: An image id fits several files of the folder, the regions file cannot be used, or the
+            language is unknown.
         OSError: ``images`` is no folder.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(files("eval").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    if language not in LANGUAGES:
+        raise ValueError(f"unknown language {language!r}; choose from {', '.join(LANGUAGES)}")
+    protocol = evaluation.settings.found_protocols()[0]
+    tables = score_tables(evaluation)
+    words = wording(evaluation, protocol)
+    groups = picture_groups(ranked_pictures(evaluation), max_pictures)
+    changed = most_changed(evaluation)
+    template = _environment().get_template("report.html.j2")
     with ExitStack() as stack:
-        thumbnails = _thumbnails(images, list(evaluation.references)) if images else None
-        boxes = _boxes(regions, stack) if regions else None
-        cards = [
-            _card(evaluation, rank, image_id, thumbnails, boxes)
-            for rank, image_id in spaced(ranked_pictures(evaluation), max_pictures)
-        ]
-    return template.render(
-        title=title,
-        evaluation=evaluation,
-        system=evaluation.systems[0],
-        metrics={name: METRIC_TITLES[name] for name in evaluation.systems[0].scores[0].overall},
-        sort_metric=SORT_METRIC,
-        sort_title=METRIC_TITLES[SORT_METRIC],
-        n_references=sum(len(texts) for texts in evaluation.references.values()),
-        cards=cards,
-        with_pictures=images is not None,
-        date=datetime.date.today().isoformat(),
+        asked = {image_id for group in groups for _, image_id in group.pictures} | {i for _, i in changed}
+        maker = CardMaker(evaluation, protocol, sorted(asked), images, regions, stack)
+        return template.render(
+            title=shown(title),
+            language=language,
+            captions_language="en" if protocol.name.startswith("coco-en") else "zh",
+            evaluation=evaluation,
+            several=len(evaluation.systems) > 1,
+            positions={system.name: index for index, system in enumerate(evaluation.systems)},
+            tables=tables,
+            metrics=list(dict.fromkeys(metric for table in tables for metric in table.metrics)),
+            ranking_metric=ranking_metric(evaluation),
+            with_intervals=any(system.scores[0].intervals for system in evaluation.systems),
+            comparisons=[each for each in evaluation.comparisons if each.protocol == protocol.name],
+            tiles=tiles(evaluation),
+            wording=words,
+            variety=VARIETY,
+            recall=RECALL,
+            objects=[
+                (index, system.tag_recall, object_counts(system.tag_recall))
+                for index, system in enumerate(evaluation.systems)
+                if system.tag_recall
+            ],
+            widest=words.widest,
+            n_shown=sum(len(group.pictures) for group in groups),
+            groups=((group, [maker.card(*ranked) for ranked in group.pictures]) for group in groups),
+            changed=[maker.card(*ranked) for ranked in changed],
+            command=command,
+            confidence=f"{evaluation.settings.confidence:.0%}",
+            date=datetime.date.today().isoformat(),
+        )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("eval"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def ranked_pictures(evaluation: Evaluation) -> list[tuple[int, str]]:
-    """(rank from 1, image id), best CIDEr of the first protocol first; ties by id."""
-    per_image = evaluation.systems[0].scores[0].per_image
-    return list(enumerate(sorted(per_image, key=lambda i: (-per_image[i][SORT_METRIC], i)), start=1))
-
-
-def spaced(ranked: Sequence[tuple[int, str]], n: int) -> list[tuple[int, str]]:
-    """At most ``n`` (2 or more) of the pictures at even distances, first and last included."""
-    if len(ranked) <= n:
-        return list(ranked)
-    return [ranked[round(i * (len(ranked) - 1) / (n - 1))] for i in range(n)]
-
-
-def _card(
-    evaluation: Evaluation,
-    rank: int,
-    image_id: str,
-    thumbnails: Callable[[str], str] | None,
-    boxes: Callable[[str], str | None] | None,
-) -> Card:
-    thumbnail = reason = None
-    if thumbnails:
-        try:
-            thumbnail = thumbnails(image_id)
-        except ValueError as error:  # one unreadable picture costs its thumbnail, not the report
-            reason = str(error)
-    return Card(
-        rank=rank,
-        image_id=image_id,
-        prediction=evaluation.systems[0].captions[image_id],
-        references=evaluation.references[image_id],
-        scores=[scores.per_image[image_id] for scores in evaluation.systems[0].scores],
-        thumbnail=thumbnail,
-        thumbnail_error=reason,
-        boxes=boxes(image_id) if boxes and thumbnail else None,
+    environment.filters["shown"] = shown
+    environment.globals.update(
+        t=bilingual,
+        unit=lambda unit: bilingual(unit) if unit in TEXTS else unit,
+        titles=METRIC_TITLES,
+        number=_number,
+        signed=_signed,
+        percent=lambda share: f"{100 * share:.0f} %",
+        p_value=lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
+        significance=SIGNIFICANCE,
+        colour=charts.colour_class,
+        bar=charts.bar,
+        stacked_bar=charts.stacked_bar,
+        longest_caption=LONGEST_CAPTION,
+        eval_command=Markup("<code>python -m eval</code>"),
     )
+    return environment
 
 
-def _thumbnails(folder: Path, image_ids: list[str]) -> Callable[[str], str]:
-    """Image id -> data URI; a picture that is missing or broken raises ValueError with the reason."""
-    from PIL import Image
-
-    from features.images import find_images, picture_path, read_image
-
-    paths = match_ids(image_ids, find_images(folder)).references
-
-    def thumbnail(image_id: str) -> str:
-        if image_id not in paths:
-            raise ValueError("not in the folder of pictures")
-        image = read_image(picture_path(folder, paths[image_id]))
-        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-        data = BytesIO()
-        image.save(data, "JPEG", quality=78, optimize=True)
-        return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
-
-    return thumbnail
+def _number(value: float, digits: int = 3) -> str:
+    return f"{value:.{digits}f}"
 
 
-def _boxes(path: Path, stack: ExitStack) -> Callable[[str], str | None]:
-    """Image id -> SVG of its best boxes, None for a picture that the regions file does not hold."""
-    from markupsafe import Markup
-
-    from features.draw import boxes_svg, region_labels
-    from features.store import RegionStore
-    from features.tags import Lexicon, LexiconError
-
-    store = stack.enter_context(RegionStore(path))
-    try:
-        lexicon = Lexicon.load("zh", store.vocabulary_id, store.vocabulary)
-    except LexiconError:  # classes that nobody has translated keep their English names
-        lexicon = None
-
-    def svg(image_id: str) -> str | None:
-        if image_id not in store:
-            return None
-        regions = store.regions(image_id)
-        names = [store.vocabulary[i] for i in regions.object_ids]
-        labels = region_labels(regions, lexicon) if lexicon else names
-        # the drawing escapes its text
-        return Markup(boxes_svg(regions, labels, min_score=BOX_MIN_SCORE, max_boxes=MAX_BOXES))
-
-    return svg
+def _signed(value: float) -> str:
+    """With its sign, unless nothing of the number is left to be seen."""
+    written = f"{value:+.3f}"
+    return written.replace("-", "−") if float(written) else "0.000"

@@ -1,8 +1,9 @@
-"""The content of scores.json: every number, and everything that somebody needs to get it again.
+"""scores.json: every number, and everything that somebody needs to get it again.
 
 docs/formats.md describes it. Keys are never renamed; `SCHEMA` counts up where one changes its meaning.
 """
 
+import json
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,16 +14,25 @@ from eval.significance import Comparison, Interval
 
 SCHEMA = 2
 """1 held a single system, its scores by segmenter, and had no number."""
-RANGES = {"bleu": [0, 1], "rouge-l": [0, 1], "cider": [0, 10]}
+LEVELS = 6
+"""Down to a picture's numbers, which share a line."""
 
 
-def scores_file(evaluation: Evaluation) -> dict[str, Any]:
+def scores_text(evaluation: Evaluation) -> str:
+    """The file's text, ending in a line feed."""
+    return _indented(scores_content(evaluation), LEVELS, "\n") + "\n"
+
+
+def scores_content(evaluation: Evaluation) -> dict[str, Any]:
     """JSON-ready; the same files and settings give the same content, wherever they are scored."""
     return {
         "schema": SCHEMA,
         "scorer": f"tushuo {_version()}",
         "settings": _settings(evaluation.settings),
-        "ranges": RANGES,
+        "ranges": {
+            name: [0, 10 if name.startswith("cider") else 1]
+            for name in evaluation.systems[0].scores[0].overall
+        },
         "references": asdict(evaluation.references_source),
         "n_images": len(evaluation.references),
         "n_references": sum(map(len, evaluation.references.values())),
@@ -94,3 +104,20 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
 
 def _interval(interval: Interval) -> list[float]:
     return [interval.low, interval.high]
+
+
+def _indented(value: Any, levels: int, line_feed: str) -> str:
+    """JSON with one entry a line down to some level; `json.dumps` would take ten times as long for it."""
+    if not levels or not value or not isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    deeper = line_feed + " "
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    entries = (
+        [
+            f"{json.dumps(str(key), ensure_ascii=False)}: {_indented(each, levels - 1, deeper)}"
+            for key, each in value.items()
+        ]
+        if isinstance(value, dict)
+        else [_indented(each, levels - 1, deeper) for each in value]
+    )
+    return f"{opening}{deeper}{f',{deeper}'.join(entries)}{line_feed}{closing}"

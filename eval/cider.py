@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.metrics import Score, Tokens
-from eval.ngrams import MAX_N, DocumentFrequencies, Held, Ints, References, Sentences
+from eval.ngrams import MAX_N, DocumentFrequencies, Found, Held, Ints, References, Sentences
 
 Floats = NDArray[np.float64]
 
@@ -34,15 +34,12 @@ def cider(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) 
     Words are weighted by how few pictures' references hold them: a single picture scores 0 whatever its
     caption, and a score depends on the whole set that was scored.
     """
-    prepared = References.of(references)
-    return Score.of_means({"cider": CiderD(prepared, prepared.document_frequencies).score(candidates)})
+    return Score.of_means({"cider": CiderD(references).score(candidates)})
 
 
 def cider_unclipped(candidates: Sequence[Tokens], references: Sequence[Sequence[Tokens]]) -> Score:
     """CIDEr as the paper first defines it, without clipping and length penalty; times ten."""
-    prepared = References.of(references)
-    scorer = Cider(prepared, prepared.document_frequencies)
-    return Score.of_means({"cider-unclipped": scorer.score(candidates)})
+    return Score.of_means({"cider-unclipped": Cider(references).score(candidates)})
 
 
 def original_reward_tokens(text: str) -> Tokens:
@@ -72,15 +69,15 @@ class Cider:
         Args:
             references: One or more sentences for each picture.
             document_frequencies: Of other pictures, such as a training set's. Without them they are counted
-                in ``references`` ("corpus" mode of other programs): the score of a caption then depends on
-                the whole set, and is 0 where there is only one picture.
+                in ``references`` ("corpus" mode of other programs), unless these came with their own: the
+                score of a caption then depends on the whole set, and is 0 where there is only one picture.
 
         Raises:
             ValueError: A picture has no reference.
         """
         self._references = References.of(references)
-        self._frequencies = document_frequencies
-        self._n_images = document_frequencies.n_images if document_frequencies else len(references)
+        self._frequencies = document_frequencies or self._references.document_frequencies
+        self._n_images = self._frequencies.n_images if self._frequencies else len(references)
         known = self._references.sentences
         self._weights: list[Floats] = []  # one for each n-gram of each reference
         for n, (ngrams, held) in enumerate(zip(known.ngrams, self._references.held, strict=True), 1):
@@ -111,24 +108,31 @@ class Cider:
         reference = np.arange(len(caption)) - to_row[caption]  # (R,)
 
         cosines = np.zeros(len(caption))  # summed over n
-        for n, found in enumerate(self._references.find(captions, picture)):
-            ngrams, held = captions.ngrams[n], self._references.held[n]
-            n_pictures = np.append(held.n_pictures, 0)[found.number]  # the last is for those never seen, -1
-            idf = self._idf(captions, n + 1, n_pictures)[ngrams.number]
-            # In the order of the text, so that a sum ends in the same bits whatever else is scored.
-            order = ngrams.start.argsort()
-            norms = _norms((ngrams.count * idf)[order], ngrams.sentence[order], len(captions))
-            entry, holder = _meetings(order[found.pair[order] >= 0], found.pair, held)
-            own, theirs = ngrams.sentence[entry], self._references.sentences.ngrams[n]
-            overlap = self._overlap(ngrams.count[entry], theirs.count[holder])
-            cosines += np.bincount(
-                to_row[own] + theirs.sentence[holder],
-                overlap * self._weights[n][holder] / norms[own],
-                minlength=len(cosines),
-            )
+        for n, found in enumerate(self._references.find(captions, picture), 1):
+            own, theirs, products = self._products(captions, found, n)
+            cosines += np.bincount(to_row[own] + theirs, products, minlength=len(cosines))
         longer = captions.lengths[caption] - self._references.sentences.lengths[reference]
         totals = np.bincount(caption, cosines * self._likeness(longer), minlength=len(captions))
         return (SCALE * totals / (MAX_N * n_rows)).tolist()
+
+    def _products(self, captions: Sentences, found: Found, n: int) -> tuple[Ints, Ints, Floats]:
+        """What the n-grams of captions add to the cosines.
+
+        Returns:
+            Each (M,): caption, reference of its picture, product of the weights of an n-gram that both hold.
+        """
+        ngrams, references = captions.ngrams[n - 1], self._references.sentences.ngrams[n - 1]
+        held = self._references.held[n - 1]
+        n_pictures = np.append(held.n_pictures, 0)[found.number]  # the last is for those never seen, -1
+        idf = self._idf(captions, n, n_pictures)[ngrams.number]
+        # In the order of the text, so that a sum ends in the same bits whatever else is scored.
+        order = ngrams.start.argsort()
+        norms = _norms((ngrams.count * idf)[order], ngrams.sentence[order], len(captions))
+        own, theirs = _meetings(order[found.pair[order] >= 0], found.pair, held)
+        overlap = self._overlap(ngrams.count[own], references.count[theirs])
+        caption = ngrams.sentence[own]
+        products = overlap * self._weights[n - 1][theirs] / norms[caption]
+        return caption, references.sentence[theirs], products
 
     def _overlap(self, count: Ints, held: Ints) -> Ints:
         """How often an n-gram of a caption counts for a reference, from how often each holds it."""

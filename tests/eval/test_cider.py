@@ -105,9 +105,14 @@ def test_repeating_a_word_of_the_reference_is_not_rewarded() -> None:
     assert (once, twice) == pytest.approx((10 / 4 * 0.5, 10 / 4 * 0.5 / math.sqrt(2)))
 
 
-def test_many_captions_of_one_picture_are_scored_as_each_alone() -> None:
-    scorer = CiderD([[["a", "b", "c"], ["a", "b"]], [["c", "d"]], [["e"]]])
-    captions, pictures = [["a", "b"], ["c", "d"], ["a"], ["a", "c", "d"]], [0, 1, 0, 0]
+@settings(deadline=None)
+@given(SEEDS)
+def test_a_caption_has_the_same_bits_alone_and_among_others(seed: int) -> None:
+    rng = random.Random(seed)
+    _, references = draw_pictures(rng)
+    captions = [rng.choices("abcdefghi", k=rng.randrange(12)) for _ in range(20)]  # no reference holds f to i
+    pictures = rng.choices(range(len(references)), k=20)
+    scorer = CiderD(references)
     alone = [
         scorer.score([caption], [picture])[0] for caption, picture in zip(captions, pictures, strict=True)
     ]

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from eval.segmenters import SEGMENTERS, Segmenter, find_segmenter
 
-# The Stanford tokenizer of the COCO caption code drops tokens made of these alone; ， ！ ？ ： stay.
-DROPPED_PUNCTUATION = frozenset("!\"',-.:;?`“”‘’«»…—–【】《》〈〉「」『』")
+# Tokens that the COCO caption code removes. It lists brackets too, but by their names in capitals, after the
+# tokenizer has put everything in lower case: so -lrb- and -rrb- are counted.
+COCO_PUNCTUATION = frozenset(["''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
 
 PINNED_JIEBA = (
     "jieba 0.42.1, dict.txt sha256 7197c3211ddd98962b036cdf40324d1ea2bfaa12bd028e68faa70111a88e12a8"
@@ -43,7 +44,7 @@ class Protocol:
 
     @property
     def unit(self) -> str:
-        """What is counted: words, characters, given words."""
+        """What is counted: words, characters, given words, English words."""
         return self.segmenter.unit
 
     @property
@@ -70,13 +71,18 @@ def without_full_stop(text: str) -> str:
     return compose(text).strip().replace("。", "")
 
 
-def as_stanford_leaves_words(tokens: list[str]) -> list[str]:
-    """Lower case; quotes and ASCII punctuation on their own go.
+def through_the_treebank(words: list[str]) -> list[str]:
+    """What the COCO caption code makes of words that are already separated.
 
-    The official AI Challenger scorer hands jieba's words to the Stanford tokenizer. This is its effect on
-    words that are already separated, had without Java.
+    The official AI Challenger scorer hands jieba's words to it: Latin letters become lower case; quotes,
+    brackets like 《 and ASCII punctuation on their own go; ， ！ ？ ： stay.
     """
-    return [token.lower() for token in tokens if not DROPPED_PUNCTUATION.issuperset(token)]
+    return without_punctuation(SEGMENTERS["ptb"].cut(" ".join(words)))
+
+
+def without_punctuation(tokens: list[str]) -> list[str]:
+    """Lower case, without the tokens that are punctuation."""
+    return [token.lower() for token in tokens if token not in COCO_PUNCTUATION]
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -86,9 +92,9 @@ PROTOCOLS: dict[str, Protocol] = {
             name="aic-icc",
             segmenter=SEGMENTERS["jieba"],
             prepare=without_full_stop,
-            finish=as_stanford_leaves_words,
+            finish=through_the_treebank,
             before=("NFC", "strip", "remove 。"),
-            after=("lower case", "drop lone quotes and ASCII punctuation"),
+            after=("Penn Treebank tokens", "lower case", "drop punctuation tokens"),
             source="AI Challenger 2017 caption_eval, github.com/AIChallenger/AI_Challenger_2017",
             pinned=PINNED_JIEBA,
         ),
@@ -109,6 +115,15 @@ PROTOCOLS: dict[str, Protocol] = {
             before=("NFC",),
             after=(),
             source="COCO-CN, github.com/li-xirong/coco-cn: captions come with their words separated",
+        ),
+        Protocol(
+            name="coco-en",
+            segmenter=SEGMENTERS["ptb"],
+            prepare=compose,
+            finish=without_punctuation,
+            before=("NFC",),
+            after=("lower case", "drop punctuation tokens"),
+            source="COCO caption evaluation, github.com/tylin/coco-caption",
         ),
     )
 }

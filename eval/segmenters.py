@@ -34,7 +34,7 @@ class Segmenter:
     cut: Callable[[str], list[str]]
     """Sentence -> tokens, none empty and none with white space inside."""
     unit: str
-    """What the tokens are: words, characters, given words."""
+    """What the tokens are: words, characters, given words, English words."""
     version: Callable[[], str]
     """All that decides where a sentence is cut: the package's version, its dictionary's SHA-256."""
     step: str
@@ -54,6 +54,13 @@ def cut_characters(text: str) -> list[str]:
 def cut_spaces(text: str) -> list[str]:
     """The text's own segmentation, separated by white space."""
     return text.split()
+
+
+def cut_treebank(text: str) -> list[str]:
+    """Tokens of the Penn Treebank, for English."""
+    from eval.ptb import cut_ptb  # its rules are compiled on import
+
+    return cut_ptb(text)
 
 
 @cache
@@ -91,6 +98,13 @@ SEGMENTERS: dict[str, Segmenter] = {
             unit="given words",
             version=unicode_version,
             step="split at white space",
+        ),
+        Segmenter(
+            name="ptb",
+            cut=cut_treebank,
+            unit="English words",
+            version=lambda: "eval.ptb, the rules of the Stanford PTBTokenizer in CoreNLP 3.4.1",
+            step="Penn Treebank tokens",
         ),
     )
 }

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from eval.metrics import Scores, evaluate
+from eval.metrics import Scores
+from eval.scorer import evaluate
 
 ROOT = Path(os.environ.get("EVAL_GOLDEN_DIR") or Path(__file__).parents[1] / "golden_eval")
 FOLDER = ROOT / "coco_en_fakecap"

@@ -2,11 +2,12 @@
 
 import gc
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jsonargparse
 from docstring_parser import parse_from_object
@@ -15,6 +16,7 @@ from eval.evaluation import Evaluation, Settings, evaluate_files
 from eval.scores_file import scores_text
 from eval.segmentation import SegmentationCache
 from eval.summary import summary_lines
+from eval.tables import latex_tables, markdown_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,16 @@ class EvalConfig(Settings):
     """Write scores, per picture too, with protocol, versions and file hashes, to this JSON file."""
     report: Path | None = None
     """Write a self-contained HTML page to this file."""
+    markdown: Path | None = None
+    """Write the score tables in Markdown to this file."""
+    latex: Path | None = None
+    """Write the score tables in LaTeX to this file."""
     images: Path | None = None
     """Folder of the pictures, for the report's thumbnails."""
     title: str = "Caption scores"
     """Heading of the report."""
+    language: Literal["en", "zh"] = "en"
+    """Language in which the report opens."""
     report_pictures: int = 300
     """Pictures in the report at most; of more, evenly spaced ranks by CIDEr, best and worst included."""
     processes: int = 0
@@ -47,7 +55,7 @@ class EvalConfig(Settings):
         super().__post_init__()
         if len(self.files) < 2:
             raise ValueError("wanted one or more files of captions and, last, one of human captions")
-        outputs = [path.absolute() for path in (self.out, self.report) if path]
+        outputs = [path.absolute() for path in (self.out, self.report, self.markdown, self.latex) if path]
         for path in outputs:
             if outputs.count(path) > 1 or path in [file.absolute() for file in self.files]:
                 raise ValueError(f"{path} is named for two purposes")
@@ -72,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        run(config)
+        run(config, shlex.join(["python", "-m", "eval", *(sys.argv[1:] if argv is None else argv)]))
     except (ValueError, OSError) as error:
         sys.stderr.write("".join(f"eval: {line}\n" for line in str(error).splitlines()))
         return 1
@@ -81,8 +89,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(config: EvalConfig) -> Evaluation:
-    """Score, print the tables and write what was asked for."""
+def run(config: EvalConfig, command: str = "") -> Evaluation:
+    """Score, print the tables and write what was asked for.
+
+    Args:
+        config: What to do.
+        command: What was typed, for the report to say how to repeat it.
+    """
     if config.images and not config.images.is_dir():
         raise NotADirectoryError(f"--images {config.images}: wanted a folder of pictures")
     *predictions, references = config.files
@@ -94,16 +107,20 @@ def run(config: EvalConfig) -> Evaluation:
         processes=config.processes or os.cpu_count() or 1,
     )
     sys.stdout.write("\n".join(summary_lines(evaluation)) + "\n")
-    for path, text in _outputs(config, evaluation):
+    for path, text in _outputs(config, evaluation, command):
         _write_whole(path, text)
         sys.stdout.write(f"Written: {path}\n")
     return evaluation
 
 
-def _outputs(config: EvalConfig, evaluation: Evaluation) -> Iterator[tuple[Path, str]]:
+def _outputs(config: EvalConfig, evaluation: Evaluation, command: str) -> Iterator[tuple[Path, str]]:
     """Each file that was asked for and its text."""
     if config.out:
         yield config.out, scores_text(evaluation)
+    if config.markdown:
+        yield config.markdown, markdown_tables(evaluation)
+    if config.latex:
+        yield config.latex, latex_tables(evaluation)
     if config.report:
         from eval.report import render_report
 
@@ -113,6 +130,8 @@ def _outputs(config: EvalConfig, evaluation: Evaluation) -> Iterator[tuple[Path,
             images=config.images,
             regions=config.regions,
             max_pictures=config.report_pictures,
+            language=config.language,
+            command=command,
         )
         yield config.report, page
 

@@ -81,17 +81,28 @@ def score_tables(evaluation: Evaluation) -> tuple[ScoreTable, ...]:
 
 
 def markdown_tables(evaluation: Evaluation) -> str:
-    """One table a protocol, numbers with their intervals in brackets, for GitHub and its like."""
-    return "\n".join(_markdown(table) for table in score_tables(evaluation))
+    """One table a protocol, intervals in brackets, for GitHub and its like; below them the files."""
+    listed = "".join(f"- {escape_markdown(line)}\n" for line in source_lines(evaluation))
+    return "\n".join([*map(_markdown, score_tables(evaluation)), listed])
 
 
 def latex_tables(evaluation: Evaluation) -> str:
-    """One booktabs table a protocol; intervals in small print under the numbers."""
+    """One booktabs table a protocol, intervals in small print under the numbers; the files in comments."""
     head = (
         "% \\usepackage{booktabs,textcomp}\n"
         "% Chinese names: \\usepackage{xeCJK} with XeLaTeX, or the class or package ctex; pdfLaTeX cannot.\n"
     )
+    head += "".join(f"% {line}\n" for line in source_lines(evaluation))
     return head + "\n".join(_latex(table) for table in score_tables(evaluation))
+
+
+def source_lines(evaluation: Evaluation) -> list[str]:
+    """The files that were scored and, last, the one scored against, with their SHA-256."""
+    sources = [*(system.source for system in evaluation.systems), evaluation.references_source]
+    return [
+        f"{shown(each.path)}: {each.n_captions} captions of {each.n_images} pictures, sha256 {each.sha256}"
+        for each in sources
+    ]
 
 
 def escape_markdown(text: str) -> str:

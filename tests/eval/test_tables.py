@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from eval.inputs import Source
 from eval.significance import Comparison, Interval, PairedTest
 from eval.tables import escape_latex, escape_markdown, latex_tables, markdown_tables, score_tables
 
@@ -42,11 +43,17 @@ def paired(first: str, second: str, difference: float, p_value: float) -> Compar
     return Comparison(first=first, second=second, protocol="aic-icc", tests=tests)
 
 
+def source(path: str) -> Source:
+    return Source(path=path, sha256=HASH[::-1], n_images=1000, n_captions=5000)
+
+
 def evaluation(systems: dict[str, float], comparisons: tuple[Comparison, ...] = (), **options: bool) -> Any:
     return SimpleNamespace(
         systems=tuple(
-            SimpleNamespace(name=name, scores=(scored(cider, **options),)) for name, cider in systems.items()
+            SimpleNamespace(name=name, scores=(scored(cider, **options),), source=source(f"{name[:80]}.json"))
+            for name, cider in systems.items()
         ),
+        references_source=source("refs.json"),
         comparisons=comparisons,
         settings=SimpleNamespace(confidence=0.95),
     )
@@ -112,6 +119,13 @@ def test_no_table_leaves_without_its_protocol(tables: Any) -> None:
     for wanted in ("aic-icc", "words, jieba 0.42.1", HASH[:12], "jieba precise mode", "1000 pictures"):
         assert wanted in text
     assert HASH not in text  # it would break the lines of a paper; the first digits tell it from any other
+
+
+@pytest.mark.parametrize(("tables", "start"), [(markdown_tables, "- "), (latex_tables, "% ")])
+def test_no_table_leaves_without_its_files(tables: Any, start: str) -> None:
+    lines = tables(evaluation({"mini": 0.5, "base": 0.6})).splitlines()
+    for file in ("mini.json", "base.json", "refs.json"):
+        assert f"{start}{file}: 5000 captions of 1000 pictures, sha256 {HASH[::-1]}" in lines
 
 
 def test_without_intervals_there_is_no_row_and_no_word_of_them() -> None:

@@ -18,7 +18,7 @@ DETECTRON2 := build/detectron2
 # The pair the lock holds: releases of torch and torchvision that were made for each other.
 TORCH := torch==2.14.1
 TORCHVISION := torchvision==0.29.1
-EXTRAS := app dev ray train-detector zstd
+EXTRAS := app cleaning dev java ray train-detector zstd
 
 .PHONY: demo test install detectron2 system lint types unit e2e torture lock clean
 

@@ -27,8 +27,8 @@ class EvalConfig(Settings):
     """
 
     files: tuple[Path, ...]
-    """Captions to score (COCO-results JSON, JSONL or CSV), a file a system; last, the human captions
-    (AIC-ICC JSON or COCO captions JSON)."""
+    """Captions to score, a file a system; last, the human captions. docs/formats.md has the formats, which
+    are recognised by content."""
     out: Path | None = None
     """Write scores, per picture too, with protocol, versions and file hashes, to this JSON file."""
     report: Path | None = None
@@ -44,7 +44,7 @@ class EvalConfig(Settings):
     language: Literal["en", "zh"] = "en"
     """Language in which the report opens."""
     report_pictures: int = 300
-    """Pictures in the report at most; of more, evenly spaced ranks by CIDEr, best and worst included."""
+    """Pictures in the report at most; of more, the best, the middle and the worst, and some between them."""
     processes: int = 0
     """Processes that cut sentences; 0 for one a core. The scores do not depend on it."""
     no_cache: bool = False
@@ -138,7 +138,11 @@ def _outputs(config: EvalConfig, evaluation: Evaluation, command: str) -> Iterat
 
 def _parser() -> jsonargparse.ArgumentParser:
     """Required fields are positional, switches take no value; help is the fields' own text."""
-    parser = jsonargparse.ArgumentParser(prog="python -m eval", description=EvalConfig.__doc__)
+    parser = jsonargparse.ArgumentParser(
+        prog="python -m eval",
+        usage="python -m eval PREDICTIONS [PREDICTIONS ...] REFERENCES [options]",
+        description=EvalConfig.__doc__,
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
     texts = {
         parameter.arg_name: parameter.description

@@ -31,11 +31,12 @@ class Settings:
 
     protocols: tuple[str, ...] = DEFAULT_PROTOCOLS
     """How captions are cut and counted: aic-icc (jieba words, the headline), chars, coco-cn (words as the
-    files separate them)."""
+    files separate them), coco-en (English words)."""
     segmenter: str = ""
     """Segmenter for the protocols that count words, instead of their own; their names then say so."""
     metrics: tuple[str, ...] = DEFAULT_METRICS
-    """What is measured."""
+    """What is measured: bleu, rouge, cider (CIDEr-D, as the COCO server), cider-unclipped; with Java, meteor
+    and spice."""
     allow_missing: bool = False
     """Score the pictures that every system has a caption for when some have none; the rest are left out, not
     counted as 0."""
@@ -68,9 +69,8 @@ class Settings:
         if not self.segmenter:
             return protocols
         if all(protocol.unit != "words" for protocol in protocols):
-            raise ValueError(
-                f"--segmenter {self.segmenter}: none of the protocols {self.protocols} counts words"
-            )
+            names = ", ".join(self.protocols)
+            raise ValueError(f"--segmenter {self.segmenter}: none of the protocols {names} counts words")
         return tuple(
             find_protocol(name, self.segmenter if protocol.unit == "words" else "")
             for name, protocol in zip(self.protocols, protocols, strict=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from eval import __main__ as command
 from eval.__main__ import main
 
 REFERENCES = [
@@ -138,6 +139,15 @@ def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.C
         (["--protocols", "aic"], "unknown protocol 'aic'; choose from aic-icc, chars, coco-cn"),
         (["--images", "."], "--images is for the report; name it with --report FILE"),
         (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),
+        (["--processes", "-1"], "processes must be 0 or more, got -1"),
+        (["--resamples", "-1"], "resamples must be 0 or more, got -1"),
+        (["--confidence", "95"], "confidence must lie between 0 and 1, got 95.0"),
+        (["--metrics", "blue"], "unknown metric 'blue'; choose from bleu, "),
+        (["--language", "fr"], "fr"),
+        (["--out", "x", "--latex", "./x"], "x is named for two purposes"),
+        (["--markdown", "refs.json"], "refs.json is named for two purposes"),
+        (["--segmenter", "thulac"], "unknown segmenter 'thulac'; choose from chars, jieba"),
+        (["--segmenter", "jieba", "--protocols", "chars"], "--segmenter jieba: none of the protocols chars"),
         (["--nothing"], "--nothing"),
     ],
 )
@@ -156,6 +166,43 @@ def test_settings_may_come_from_a_file(capsys: pytest.CaptureFixture[str]) -> No
     write("captions.json", PREDICTIONS[:2])
     assert main(["--config", "eval.yaml", "captions.json", "refs.json"]) == 0
     assert "jieba" not in capsys.readouterr().out
+
+
+def test_one_file_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["captions.json"])
+    assert stopped.value.code == 2
+    assert "wanted one or more files of captions and, last, one of human captions" in capsys.readouterr().err
+
+
+def test_another_segmenter_changes_the_name_of_the_words_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["captions.json", "refs.json", "--segmenter", "whitespace", "--out", "s.json"]) == 0
+    assert "aic-icc+whitespace (given words) " in capsys.readouterr().out
+    [system] = json.loads(Path("s.json").read_text(encoding="utf-8"))["systems"]
+    assert list(system["scores"]) == ["aic-icc+whitespace", "chars"]
+    assert system["scores"]["chars"]["segmenter"] == "chars"
+
+
+def test_the_problems_of_all_files_are_told_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    write("broken.json", [{"image_id": "a.jpg", "caption": ""}])
+    write("short.json", PREDICTIONS[:2])
+    assert main(["broken.json", "short.json", "captions.json", "refs.json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line[:20] for line in err.splitlines()] == ["eval: broken.json, r", "eval: short.json has"]
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "evaluate_files", interrupt)
+    assert main(["captions.json", "refs.json"]) == 130
+
+
+def test_nothing_is_kept_where_that_is_not_wanted(folder: Path) -> None:
+    assert main(["captions.json", "refs.json", "--no_cache"]) == 0
+    assert not (folder / "cache").exists()
 
 
 def test_the_command_runs_without_torch(folder: Path) -> None:

@@ -20,6 +20,10 @@ COMMANDS = {
     "selfcheck": ("features.selfcheck", "compare a detector with features that somebody published"),
     "train-detector": ("features.train_detector", "train the mini detector on PASCAL VOC"),
     "train": ("captioning.train", "train a captioner; without arguments, a one-minute run on the samples"),
+    "count-ngrams": (
+        "captioning.count_ngrams",
+        "count a training split's n-grams, for self-critical training",
+    ),
     "caption": ("captioning.caption", "caption a folder of pictures or a file of regions"),
     "convert": ("captioning.convert", "bring weights of Oscar, VinVL, Mengzi-Oscar or BERT to our format"),
     "doctor": ("captioning.doctor", "check this machine and say how to cure what is missing"),

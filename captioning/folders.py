@@ -1,4 +1,4 @@
-"""Folders that are there whole or not at all, whenever their writer dies."""
+"""Folders and files that are there whole or not at all, whenever their writer dies."""
 
 from __future__ import annotations
 
@@ -35,6 +35,27 @@ def written_aside(folder: Path) -> Iterator[Path]:
         raise
     fsync(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def file_written_aside(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` to write a file to, which takes its place when the block ends without an error.
+
+    What a killed writer leaves is overwritten by the next; two at a time would need a lock.
+
+    Raises:
+        OSError: the disk is full or not writable; an earlier file of that name is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        yield aside
+        fsync(aside)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    fsync(path.parent)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from captioning.folders import fsync
+from captioning.folders import file_written_aside
 
 if TYPE_CHECKING:
     from captioning.captions import Caption
@@ -61,22 +60,9 @@ def check_suffix(path: Path) -> str:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[IO[str]]:
-    """A UTF-8 text file that takes the place of ``path`` when the block ends well, and is gone otherwise.
-
-    What a killed writer leaves is overwritten by the next; two at a time would need a lock.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    fsync(path.parent)
+    """A UTF-8 text file that takes the place of ``path`` when the block ends well, and is gone otherwise."""
+    with file_written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
+        yield file
 
 
 def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:

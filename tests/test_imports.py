@@ -16,7 +16,17 @@ from tests.imports import PACKAGES, ROOT, Import, imports_of, loaded_by, modules
 ARROWS = {
     "oscar": (),
     "features": (),
-    "captioning": ("oscar", "features.store", "features.tags", "eval.annotations", "eval.scorer"),
+    "captioning": (
+        "oscar",
+        "features.store",
+        "features.tags",
+        "eval.annotations",
+        "eval.cider",
+        "eval.ngrams",
+        "eval.protocols",
+        "eval.scorer",
+        "eval.segmentation",
+    ),
     "eval": ("features.store", "features.tags", "features.draw", "features.images"),
     "app": (
         "captioning.captioner",

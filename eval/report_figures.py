@@ -86,6 +86,11 @@ class Word:
     people: float
     systems: tuple[float, ...]
 
+    @property
+    def excess(self) -> float:
+        """How much more often the systems say it than people, -1..1."""
+        return fmean(self.systems) - self.people
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
@@ -94,8 +99,9 @@ class Wording:
     n_pictures: int
     lengths: tuple[Lengths, ...]
     more: tuple[Word, ...]
-    """Words that some system says more often than people, the most first."""
+    """Words that the systems say more often than people, the most first."""
     less: tuple[Word, ...]
+    """Words that they say less often."""
 
     @property
     def widest(self) -> float:
@@ -241,11 +247,10 @@ def _words(
         )
         for text in set().union(by_people, *by_systems)
     ]
-    more = sorted(words, key=lambda word: (word.people - max(word.systems), word.text))
-    less = sorted(words, key=lambda word: (min(word.systems) - word.people, word.text))
+    words.sort(key=lambda word: (word.excess, word.text))
     return (
-        tuple(word for word in more[:WORDS] if max(word.systems) > word.people),
-        tuple(word for word in less[:WORDS] if min(word.systems) < word.people),
+        tuple(word for word in words[: -WORDS - 1 : -1] if word.excess > 0),
+        tuple(word for word in words[:WORDS] if word.excess < 0),
     )
 
 

@@ -89,7 +89,7 @@ TEXTS = {
     "said_more": ("比人说得多的词", "Said more often than people say it"),
     "said_less": ("比人说得少的词", "Said less often than people say it"),
     "word": ("词", "Word"),
-    "share_note": ("含该词的描述所占比例", "share of captions that hold the word"),
+    "share_note": ("含该词的描述所占比例。", "Share of the captions that hold the word."),
     "objects": ("检测到的物体与说出的物体", "Objects detected and objects named"),
     "objects_note": (
         "对照：{source}；{vocabulary} 种物体，{n} 张图片。未检测到也可能是检测器漏检。",
@@ -123,10 +123,7 @@ TEXTS = {
     "worst": ("最差的", "Worst"),
     "n_pictures": ("{n} 张", "{n} pictures"),
     "human": ("人工描述", "Human captions"),
-    "detected_named": (
-        "检测到的物体（✓ 已说出）；? 说出但未检测到",
-        "Detected objects (✓ named); ? named, not detected",
-    ),
+    "card_objects": ("物体：✓ 已说出，? 说出但未检测到", "Objects: ✓ named, ? named but not detected"),
     "hypotheses": ("{n} 个候选", "{n} hypotheses"),
     "all_scores": ("全部得分", "All scores"),
     "best_hint": ("本图最高", "highest here"),

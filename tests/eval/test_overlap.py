@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.overlap import Mark, overlap_marks, token_places
@@ -77,6 +77,7 @@ def test_markup_in_a_caption_is_text_to_the_marks() -> None:
     assert marked(text, ["<b>", "狗", "</b>", "&", "amp", ";"], ["狗", "</b>"]) == [("狗</b>", 2)]
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=20), other=st.text(max_size=20))
 def test_marks_are_in_order_apart_and_inside_the_text(text: str, other: str) -> None:
     marks = overlap_marks(text, list("".join(text.lower().split())), [list(other.lower())])
@@ -86,6 +87,7 @@ def test_marks_are_in_order_apart_and_inside_the_text(text: str, other: str) -> 
     assert not borders or (borders[0] >= 0 and borders[-1] <= len(text))
 
 
+@settings(deadline=None)
 @given(tokens=WORDS, others=st.lists(WORDS, max_size=1))
 def test_every_word_that_bleu_1_counts_is_marked_and_none_that_no_reference_holds(
     tokens: list[str], others: list[list[str]]

@@ -6,7 +6,7 @@ import unicodedata
 
 import jieba
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.protocols import PROTOCOLS, find_protocol, without_full_stop
@@ -59,11 +59,13 @@ def test_composed_and_decomposed_letters_give_the_same_tokens(name: str) -> None
     assert cut(unicodedata.normalize("NFD", sentence), name) == cut(sentence, name)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.sampled_from(sorted(PROTOCOLS)))
 def test_a_token_is_never_empty_and_never_holds_white_space(text: str, name: str) -> None:
     assert all(token and not any(map(str.isspace, token)) for token in cut(text, name))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="一个男人狗，。 　aB1", max_size=20))
 def test_words_and_characters_cover_the_same_text(text: str) -> None:
     assert "".join(cut(text, "aic-icc")) == "".join(cut(text, "chars"))

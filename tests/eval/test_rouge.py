@@ -2,7 +2,7 @@
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.metrics import Tokens
@@ -23,6 +23,7 @@ def plain_common_length(first: Tokens, second: Tokens) -> int:
     return row[-1]
 
 
+@settings(deadline=None)
 @given(SENTENCES, st.lists(SENTENCES, max_size=3))
 def test_common_lengths_are_those_of_dynamic_programming(candidate: Tokens, references: list[Tokens]) -> None:
     wanted = [plain_common_length(candidate, reference) for reference in references]

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import jieba
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval import segmenters
@@ -29,6 +29,7 @@ def cut(text: str, name: str) -> list[str]:
     return find_segmenter(name).cut(text)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.sampled_from(sorted(SEGMENTERS)))
 def test_a_token_is_never_empty_and_never_holds_white_space(text: str, name: str) -> None:
     assert all(token and not any(map(str.isspace, token)) for token in cut(text, name))
@@ -42,6 +43,14 @@ def test_words_added_to_jieba_elsewhere_do_not_change_the_cut() -> None:
         assert cut("男人在骑自行车", "jieba") == before
     finally:
         jieba.del_word("男人在骑")
+
+
+def test_the_dictionary_is_read_as_jieba_reads_it() -> None:
+    with Path(jieba.__file__).with_name("dict.txt").open("rb") as lines:
+        counts, total = jieba.Tokenizer().gen_pfdict(lines)
+    ours = segmenters._load_jieba()
+    assert counts == ours.FREQ
+    assert ours.total == total
 
 
 def test_cutting_reads_and_writes_no_cache_and_says_nothing(tmp_path: Path) -> None:

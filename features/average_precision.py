@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.boxes import box_iou
+
 __all__ = ["FoundBoxes", "average_precision", "mean_average_precision"]
 
 
@@ -98,7 +100,7 @@ def _match(
     taken = np.zeros(len(truth), bool)
     if len(truth) == 0:
         return hit, skip
-    overlaps = _iou(boxes, truth)
+    overlaps = box_iou(boxes, truth)
     for row, overlap in enumerate(overlaps):
         best = int(overlap.argmax())
         if overlap[best] < iou:
@@ -108,10 +110,3 @@ def _match(
         elif not taken[best]:
             hit[row] = taken[best] = True
     return hit, skip
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    corner = np.maximum(a[:, None, :2], b[None, :, :2])
-    inner = (np.minimum(a[:, None, 2:], b[None, :, 2:]) - corner).clip(min=0).prod(-1)
-    area_a, area_b = (a[:, 2:] - a[:, :2]).prod(-1), (b[:, 2:] - b[:, :2]).prod(-1)
-    return np.asarray(inner / (area_a[:, None] + area_b - inner))

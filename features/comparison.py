@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from features.backends.base import Backend, Detections
-from features.oscar_regions import box_iou
+from features.boxes import box_iou
 
 __all__ = ["BOX_FORMS", "Closeness", "Comparison", "Reference", "compare"]
 

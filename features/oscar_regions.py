@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.boxes import box_iou
 from features.oscar_tsv import GEOMETRY_WIDTH, SAME, FeatureLine, Labels, geometry_order
 from features.schema import Regions, box_geometry, check_regions
 
-__all__ = ["Converted", "VectorForm", "box_iou", "convert", "find_form"]
+__all__ = ["Converted", "VectorForm", "convert", "find_form"]
 
 NAMED_FROM = 0.5
 """IoU from which a region is called what an unaligned label is called."""
@@ -180,14 +181,3 @@ def _best_labels(boxes: np.ndarray, labels: Labels | None) -> tuple[np.ndarray, 
     overlaps = box_iou(boxes, labels.rects)  # (R, L)
     best = np.where(overlaps.max(axis=1) >= NAMED_FROM, overlaps.argmax(axis=1), -1)
     return best, len(set(range(len(labels.rects))) - set(best.tolist()))
-
-
-def box_iou(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """(N, 4) and (M, 4) xyxy boxes -> (N, M) intersection over union; 0 for boxes without area."""
-    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
-    upper = np.minimum(ours[:, None, 2:], theirs[None, :, 2:])
-    lower = np.maximum(ours[:, None, :2], theirs[None, :, :2])
-    shared = (upper - lower).clip(min=0).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1) for boxes in (ours, theirs)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)

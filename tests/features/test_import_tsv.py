@@ -14,7 +14,6 @@ import pytest
 
 from features.export import main as export_main
 from features.import_tsv import main
-from features.oscar_regions import box_iou
 from features.oscar_tsv import geometry_order
 from features.schema import Regions, box_geometry
 from features.store import RegionStore, write_shard
@@ -492,21 +491,3 @@ def test_the_order_is_found_as_far_as_the_boxes_tell_it() -> None:
     assert geometry_order(np.concatenate([appearance[:1], square], 1)) == "wh"  # both are the same number
     assert geometry_order(np.zeros((2, 9), np.float32)) is None
     assert geometry_order(np.full((2, 9), np.inf, np.float32)) is None
-
-
-def test_overlaps_are_those_of_a_loop_over_pixels() -> None:
-    random = np.random.default_rng(1)
-    boxes = [np.sort(random.integers(0, 12, (n, 2, 2)), axis=1).reshape(n, 4) for n in (6, 5)]
-
-    def pixels(box: np.ndarray) -> np.ndarray:
-        mask = np.zeros((12, 12), bool)
-        mask[box[1] : box[3], box[0] : box[2]] = True
-        return mask
-
-    found = box_iou(boxes[0], boxes[1])
-
-    for row, a in enumerate(boxes[0]):
-        for column, b in enumerate(boxes[1]):
-            union = (pixels(a) | pixels(b)).sum()
-            wanted = (pixels(a) & pixels(b)).sum() / union if union else 0.0
-            assert found[row, column] == pytest.approx(wanted)

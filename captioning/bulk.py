@@ -18,8 +18,8 @@ from captioning.decode_config import DecodeConfig
 from captioning.examples import tag_pieces
 from captioning.parts import CaptionParts, Part
 from captioning.prediction_files import record_of
-from captioning.signals import StopRequest
 from captioning.sources import Source
+from features.stop import StopRequest
 from features.store import Regions
 
 

@@ -18,11 +18,12 @@ from captioning.caption_progress import listing
 from captioning.decode_config import DecodeConfig
 from captioning.folders import sha256_of
 from captioning.merge import Merged, finished_before, merge
-from captioning.parts import CaptionParts, Shard, failures_file
+from captioning.parts import CaptionParts, failures_file
 from captioning.prediction_files import check_suffix
 from captioning.settings_file import SettingsFile
-from captioning.signals import StopRequest
 from captioning.sources import Source, open_source
+from features.locks import Shard
+from features.stop import StopRequest
 
 if TYPE_CHECKING:
     from captioning.bulk import Report

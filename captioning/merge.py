@@ -9,8 +9,9 @@ from pathlib import Path
 
 from captioning.caption_progress import listing
 from captioning.folders import fsync
-from captioning.parts import MERGED, CaptionParts, delete_parts, failures_file, locked, parts_folder
+from captioning.parts import MERGED, CaptionParts, delete_parts, failures_file
 from captioning.prediction_files import prediction_file, write_failures
+from features.locks import door, parts_folder
 
 Failures = Sequence[tuple[str, str]]
 """Picture ids, and why they have no caption."""
@@ -36,12 +37,12 @@ def merge(parts: CaptionParts, unusable: Failures) -> Merged | None:
 
     Raises:
         ValueError: No picture has a caption; then nothing is written, and the parts are removed.
-        PartsError: A part that changed on disk.
+        OutputError: A part that changed on disk.
         OSError: The disk; no part is lost.
     """
     out, n_shards = parts.out, parts.shard.count
     # A single shard has claimed all there is. Of several that end together, one merges; the lock stays.
-    with nullcontext() if n_shards == 1 else locked(out.with_name(f".{out.name}.lock"), wait=True):
+    with nullcontext() if n_shards == 1 else door(out):
         if out.exists():
             return None
         failures, missing = list(unusable), []

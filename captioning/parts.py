@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,40 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from captioning.prediction_files import Record, json_line, replaced_file
+from features.locks import OutputError, Shard, held, parts_folder
 
 FORMAT = "tushuo-caption-part/1"
 RUN, MERGED = "run.json", "merged"
 _OURS = re.compile(r"part-\d{5,}\.jsonl|run\.json|merged|shard-\d+-of-\d+\.lock|\..+\.partial")
-
-
-class PartsError(ValueError):
-    """An output that cannot be continued; the message says what to do."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """Every ``count``-th part of a run, from part ``index`` on."""
-
-    index: int = 0
-    count: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read ``i/N``.
-
-        Raises:
-            ValueError: It is not that, or i is not below N.
-        """
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
-        if match is None or int(match[1]) >= int(match[2]):
-            raise ValueError(f"shard must be i/N, i counting from 0 to N - 1, such as 0/4; got {text!r}")
-        return cls(index=int(match[1]), count=int(match[2]))
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
 
 
 @dataclass(kw_only=True)
@@ -131,10 +102,12 @@ class CaptionParts:
             overwrite: Delete the output and its parts first.
 
         Raises:
-            PartsError: Somebody else holds it, or the folder belongs to another run.
+            OutputError: Somebody else holds it, the folder belongs to another run, or the file system has
+                no locks.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / f"shard-{self.shard.index}-of-{self.shard.count}.lock", wait=False):
+        lock = self.folder / f"shard-{self.shard.index}-of-{self.shard.count}.lock"
+        with held(lock, self.out, timeout=0):
             if overwrite:
                 self.out.unlink(missing_ok=True)
                 failures_file(self.out).unlink(missing_ok=True)
@@ -152,7 +125,7 @@ class CaptionParts:
         if found == self.run:
             return
         if any(self.folder.glob("part-*.jsonl")):
-            raise PartsError(
+            raise OutputError(
                 f"{self.folder} holds the captions of another run: {_differences(found, self.run)}. "
                 "Use the same settings, choose another --out, or start over with --overwrite."
             )
@@ -165,7 +138,7 @@ class CaptionParts:
             return self.read_sealed(number)
         except FileNotFoundError:
             return Part()
-        except PartsError as error:
+        except OutputError as error:
             self.say(f"{error} It is deleted, and its pictures are captioned again.")
             self._path(number).unlink()
             return Part()
@@ -175,16 +148,16 @@ class CaptionParts:
 
         Raises:
             FileNotFoundError: There is none.
-            PartsError: It is not what was sealed, or belongs to another run.
+            OutputError: It is not what was sealed, or belongs to another run.
         """
         path = self._path(number)
         data = path.read_bytes()
         *body, seal = data.splitlines(keepends=True) or [b""]
         if not body or seal != _seal(b"".join(body)):
-            raise PartsError(f"{path}: the part was cut, or its bytes changed on disk ({len(data)} bytes).")
+            raise OutputError(f"{path}: the part was cut, or its bytes changed on disk ({len(data)} bytes).")
         head, *records = map(json.loads, body)
         if head.get("format") != FORMAT or head.get("run") != self.run:
-            raise PartsError(f"{path}: a part of another run.")
+            raise OutputError(f"{path}: a part of another run.")
         return Part(records={record["image_id"]: record for record in records}, failed=head["failed"])
 
     def seal(self, number: int, part: Part) -> None:
@@ -200,11 +173,6 @@ class CaptionParts:
 
     def _path(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.jsonl"
-
-
-def parts_folder(out: Path) -> Path:
-    """Beside the captions, the folder of the parts they are made from."""
-    return out.with_name(out.name + ".parts")
 
 
 def failures_file(out: Path) -> Path:
@@ -227,26 +195,3 @@ def _seal(body: bytes) -> bytes:
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
     return ", ".join(f"{name} {found.get(name)} (now {wanted.get(name)})" for name in names)
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a lock file.
-
-    Raises:
-        PartsError: Somebody else does, and this one does not wait; the message gives the process.
-    """
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout as error:
-        holder = path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
-        raise PartsError(
-            f"{path}: another run (process {holder}) writes these captions; wait for it, or choose "
-            "another --out."
-        ) from error
-    try:
-        path.write_text(f"{os.getpid()}\n", encoding="ascii")
-        yield
-    finally:
-        lock.release()

@@ -25,10 +25,10 @@ from captioning.optim import TIME_STEPS, learning_rate_factor, make_optimizer, s
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
 from captioning.progress import Progress, Recent
 from captioning.runs import Run, plain
-from captioning.signals import StopRequest
 from captioning.state import Counters, capture, restore
 from captioning.steps import Objective
 from captioning.validation import SHOWN_CAPTIONS, validate
+from features.stop import StopRequest
 
 
 class TrainingError(RuntimeError):

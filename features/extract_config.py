@@ -99,10 +99,11 @@ class ExtractConfig:
     retry_failed: bool = False
     """Try pictures again that an earlier run recorded as failed."""
     on_error: Literal["record", "stop"] = "record"
-    """What a picture that cannot be used does: it is recorded as failed, or it stops the run."""
+    """What a picture that cannot be used does: it is recorded as failed, or it stops the run (of several
+    shards side by side, its own)."""
     max_errors: int | None = None
-    """Stop when more pictures than this could not be used, counted in each process by itself with --devices,
-    --shard and --ray; what was done is sealed."""
+    """Stop when more pictures than this could not be used; what was done is sealed. Each shard counts its
+    own: that of --shard, one a device with --devices, and with --ray eight an actor."""
     wait: bool = False
     """Wait while another extraction writes OUT, instead of refusing."""
     preview: Path | None = None

@@ -1,4 +1,4 @@
-"""Who may write an output: the shards of one extraction side by side, everybody else in turn.
+"""Who may write an output: the shards of one run side by side, everybody else in turn.
 
 Each writer holds a lock in ``OUT.parts``, which says of how many shards it is which. Locks are only taken and
 removed by who holds the door, ``.OUT.lock`` beside the output, so nobody takes one that is being removed.
@@ -12,13 +12,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-__all__ = ["OutputError", "Shard", "door", "locked", "parts_folder", "remove_if_empty"]
+__all__ = ["OutputError", "Shard", "door", "held", "locked", "parts_folder", "remove_if_empty"]
 
 _LOCK = re.compile(r"shard-(\d+)-of-(\d+)\.lock")
 _NO_FLOCK = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
@@ -27,12 +27,12 @@ _PATIENCE = 10.0  # seconds that the door may be shut to who does not wait; a me
 
 
 class OutputError(ValueError):
-    """The output cannot be continued; the message says what to do."""
+    """An output that cannot be continued; the message says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """Every ``count``-th window of an extraction, from window ``index`` on."""
+    """Every ``count``-th window of a run's pictures, from window ``index`` on."""
 
     index: int = 0
     count: int = 1
@@ -72,16 +72,26 @@ def remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def door(out: Path, timeout: float = -1) -> AbstractContextManager[None]:
+    """Hold an output's door: for a moment, or while all that is sealed is merged; see :func:`held`."""
+    return held(out.with_name(f".{out.name}.lock"), out, timeout)
+
+
 @contextmanager
-def door(out: Path, timeout: float = -1) -> Iterator[None]:
-    """Hold an output's door: for a moment, or while all that is sealed is merged.
+def held(path: Path, out: Path, timeout: float) -> Iterator[None]:
+    """Hold a lock file, in which our process stands.
 
     The file stays: removing a lock that others wait for lets two of them in.
 
+    Args:
+        path: The lock file.
+        out: The output that it is for.
+        timeout: Seconds to wait for who holds it; without end where negative.
+
     Raises:
-        OutputError: It was shut for longer than ``timeout`` seconds, or the file system has no locks.
+        OutputError: It is held for longer, by the process that the message gives; or the file system has no
+            locks.
     """
-    path = out.with_name(f".{out.name}.lock")
     lock = _lock(path)
     try:
         lock.acquire(timeout=timeout)
@@ -97,8 +107,8 @@ def door(out: Path, timeout: float = -1) -> Iterator[None]:
         path.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:
-        with suppress(OSError):  # a full disk: who held it last only serves a message
-            path.write_text("", encoding="ascii")
+        with suppress(OSError):  # removed, or a full disk: who held it last only serves a message
+            os.truncate(path, 0)
         lock.release()
 
 
@@ -176,6 +186,6 @@ def _holder(path: Path) -> str:
 
 def _busy(out: Path, process: str) -> str:
     return (
-        f"{out} is being written by another extraction (process {process}); wait for it (--wait), or choose "
-        "another --out."
+        f"{out} is being written by another run (process {process}); wait until it ends (features.extract "
+        "--wait does), or name another output."
     )

@@ -92,13 +92,9 @@ class Output:
             try:
                 self._take(StoreFile(self.path))
             except StoreError as error:
-                ours = is_regions_file(self.path)
-                cure = (
-                    "To replace it, run again with --overwrite."
-                    if ours
-                    else "Nothing was changed: name another --out."
-                )
-                raise OutputError(f"{error} {cure}") from error
+                if is_regions_file(self.path):
+                    raise OutputError(str(error)) from error
+                raise OutputError(f"{error} Nothing was changed: name another output.") from error
         self.merged = self.done | self.failed.keys()
         for shard in _sealed_files(self.parts):
             ours = repair and self.shard.owns(_window_of(shard))
@@ -121,7 +117,7 @@ class Output:
             if file.meta.fingerprint != self.meta.fingerprint:
                 raise OutputError(
                     f"{file.path} was extracted differently: {differences(file.meta, self.meta)}. "
-                    "Use the same settings, choose another --out, or start over with --overwrite."
+                    "Use the same settings, name another output, or start over with --overwrite."
                 )
             self.done.update(file.image_ids)
             if file.image_ids:
@@ -191,7 +187,7 @@ def delete_output(path: Path) -> None:
     """
     if path.exists() and not is_regions_file(path):
         raise OutputError(
-            f"{path} is no regions file, or too damaged to tell, and is not deleted: name another --out, or "
+            f"{path} is no regions file, or too damaged to tell, and is not deleted: name another output, or "
             "delete it yourself."
         )
     path.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ from features.schema import (
     common_layout,
     dataset_types,
 )
-from features.store_file import OpenFiles, StoreFile, meta_of_all, whole_number
+from features.store_file import AGAIN, OpenFiles, StoreFile, meta_of_all, whole_number
 
 __all__ = ["merge_shards", "write_shard"]
 
@@ -177,7 +177,7 @@ def verify_checksums(file: StoreFile) -> None:
         StoreError: Names the dataset that changed.
     """
     for _, change in changed_datasets(file):
-        raise StoreError(f"{file.path}: {change}. Delete the file and extract again.")
+        raise StoreError(f"{file.path}: {change}. {AGAIN}")
 
 
 def changed_datasets(file: StoreFile) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,8 @@ from features.schema import (
 __all__ = ["OpenFiles", "StoreFile", "is_regions_file", "meta_of_all", "whole_number"]
 
 _NO_DIGEST = bytes(32)
-AGAIN = "Extract again with `python -m features.extract --overwrite`, or copy the file again."
+AGAIN = "Copy the file again, or delete it and run the command that made it again."
+"""What helps when a file cannot be trusted: a regions file, or a part of an unfinished one."""
 
 
 def is_regions_file(path: Path) -> bool:
@@ -95,13 +96,8 @@ class StoreFile:
                 f"{self.path}: not HDF5 ({size} bytes); wanted is a regions file, as `python -m "
                 "features.extract` writes it. Name another file, or copy this one again."
             )
-        again = (
-            AGAIN
-            if is_regions_file(self.path)
-            else "Extract again after you deleted it, or copy the file again."
-        )
         return (
-            f"{self.path}: broken or truncated HDF5 ({size} bytes; {error}); wanted is a sealed file. {again}"
+            f"{self.path}: broken or truncated HDF5 ({size} bytes; {error}); wanted is a sealed file. {AGAIN}"
         )
 
     def _read_head(self, file: h5py.File) -> None:
@@ -116,7 +112,7 @@ class StoreFile:
         if attributes.get("version") != VERSION:
             raise StoreError(
                 f"{self.path}: {FORMAT} version {attributes.get('version')}; this program reads version "
-                f"{VERSION}. Extract again, or use the release that wrote the file."
+                f"{VERSION}. Use the release that wrote the file, or delete it and extract again."
             )
         if attributes.get("complete") != 1:
             self._refuse(f"{self.path}: was never finished (no complete = 1). {AGAIN}")

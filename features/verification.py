@@ -16,7 +16,7 @@ import numpy as np
 
 from features.schema import KNOWN_NAMES, StoreError, box_geometry
 from features.shards import changed_datasets
-from features.store_file import StoreFile, whole_number
+from features.store_file import AGAIN, StoreFile, whole_number
 
 __all__ = ["Examined", "Problem", "examine"]
 
@@ -96,7 +96,8 @@ def examine(path: Path) -> Examined:
     except StoreError as error:
         refused.append((str(error), None))
     for reason, dataset in refused:
-        found.note(reason.removeprefix(f"{path}: "), RECOMPUTE if dataset == "geometry" else None)
+        what = reason.removeprefix(f"{path}: ").removesuffix(f". {AGAIN}")  # which verify says once
+        found.note(what, RECOMPUTE if dataset == "geometry" else None)
     if found.file is None:
         return found
     for name, change in changed_datasets(file):

@@ -105,7 +105,7 @@ def why_unanswered(path: Path, seconds: float = PATIENCE) -> Problem | None:
         process.kill()
         process.join()
         ended = f"does not come back within {seconds:g} s"
-    return Problem(what=f"HDF5 {ended} when it opens the file; its structure is damaged. {AGAIN}")
+    return Problem(what=f"HDF5 {ended} when it opens the file; its structure is damaged")
 
 
 def _repair(found: Examined, out: Path) -> str:
@@ -144,7 +144,9 @@ def _lines(found: Examined, outcome: str | None) -> Iterator[str]:
             f"{counts['failed']} recorded as failed)"
         )
         return
-    cure = "can be repaired with --repair OUT" if found.repairable else "cannot be repaired"
+    cure = "can be repaired with --repair OUT"
+    if not found.repairable:
+        cure = f"cannot be repaired. {AGAIN}" if found.path.exists() else "nothing to repair"
     yield f"{found.path}: {len(found.problems)} problems; {cure}"
     for problem in found.problems[:SHOWN]:
         where = f"{problem.picture}: " if problem.picture is not None else ""

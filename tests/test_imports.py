@@ -20,6 +20,8 @@ ARROWS = {
         "oscar",
         "features.store",
         "features.tags",
+        "features.locks",
+        "features.stop",
         "eval.annotations",
         "eval.cider",
         "eval.ngrams",
@@ -39,7 +41,12 @@ ARROWS = {
     "examples": (),
     "tushuo": (),
 }
-"""A part -> what it may import beside itself."""
+"""A part -> what it may import beside itself.
+
+Bulk captioning is sealed, shared and stopped as extraction is: which locks hold on which file system, and how
+a signal ends a run, are answered once, in ``features.locks`` and ``features.stop`` (no torch, nothing of
+pictures).
+"""
 MORE_ARROWS = {
     "captioning.captioner": ("features.extract", "features.images"),
     "captioning.sources": ("features.images",),
@@ -49,7 +56,14 @@ MORE_ARROWS = {
 ONLY_WHEN_CALLED = {("captioning", "features.extract"), ("eval", "features"), ("app", "captioning")}
 """(importer, imported): within functions only, for what it costs to load."""
 HEAVY = {"torch", "torchvision", "transformers", "timm", "accelerate"}
-WITHOUT_TORCH = ("features.store", "features.tags", "features.images", "features.draw")
+WITHOUT_TORCH = (
+    "features.store",
+    "features.tags",
+    "features.locks",
+    "features.stop",
+    "features.images",
+    "features.draw",
+)
 
 
 def every_import() -> list[Import]:

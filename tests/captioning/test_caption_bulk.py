@@ -21,10 +21,11 @@ from PIL import Image
 from captioning.bulk import BulkRun
 from captioning.caption import main
 from captioning.captioner import Caption, Captioner
-from captioning.parts import CaptionParts, Shard
-from captioning.signals import StopRequest
+from captioning.parts import CaptionParts
 from captioning.sources import open_source
 from eval.annotations import read_predictions
+from features.locks import Shard
+from features.stop import StopRequest
 from features.store import Regions, write_shard
 from tests.captioning import killed
 from tests.captioning.small_captioner import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import sys
@@ -15,8 +16,9 @@ from typing import Any
 import pytest
 
 from captioning.merge import finished_before, merge
-from captioning.parts import CaptionParts, Part, PartsError, Shard, failures_file
+from captioning.parts import CaptionParts, Part, failures_file
 from eval.annotations import read_predictions
+from features.locks import OutputError, Shard
 
 IDS = [f"{n:02d}.jpg" for n in range(10)]
 BROKEN = "05.jpg"
@@ -206,7 +208,7 @@ def test_a_run_with_other_settings_is_refused_by_their_names(
     changed: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     parts = replace(half_done(tmp_path / "c.json"), **changed)
-    with pytest.raises(PartsError, match=message), parts.claimed():
+    with pytest.raises(OutputError, match=message), parts.claimed():
         pass
     with replace(parts, shard=Shard()).claimed(overwrite=True):
         assert len(parts.read(0)) == 0
@@ -221,8 +223,18 @@ def test_a_folder_without_parts_binds_nobody(tmp_path: Path) -> None:
 
 def test_two_runs_at_a_time_are_refused(tmp_path: Path) -> None:
     parts = parts_of(tmp_path / "c.json")
-    wanted = rf"another run \(process {os.getpid()}\) writes these captions"
-    with parts.claimed(), pytest.raises(PartsError, match=wanted), parts_of(parts.out).claimed():
+    wanted = rf"c.json is being written by another run \(process {os.getpid()}\)"
+    with parts.claimed(), pytest.raises(OutputError, match=wanted), parts_of(parts.out).claimed():
+        pass
+
+
+def test_a_file_system_without_flock_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(_file: int, _operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    wanted = r"c.json must lie on a file system with flock \("
+    with pytest.raises(OutputError, match=wanted), parts_of(tmp_path / "c.json").claimed():
         pass
 
 
@@ -246,12 +258,6 @@ def test_every_shard_has_work_where_there_are_fewer_pictures_than_full_parts(tmp
     held = [[name for number in parts.own for name in parts.window(number)] for parts in shards]
     assert sorted(sum(held, [])) == IDS
     assert all(held)
-
-
-@pytest.mark.parametrize("text", ["4/4", "1", "-1/4", "a/b", "0/0", "1/4/2"])
-def test_a_wrong_shard_is_answered_with_a_right_one(text: str) -> None:
-    with pytest.raises(ValueError, match="shard must be i/N, i counting from 0 to N - 1, such as 0/4"):
-        Shard.parse(text)
 
 
 def test_a_foreign_file_in_the_folder_is_left_alone(tmp_path: Path, undisturbed: Path) -> None:

@@ -264,7 +264,7 @@ def test_the_output_of_another_detector_is_refused_and_kept(
     assert error.startswith(
         f"error: {tmp_path / 'regions.h5'} was extracted differently: with weights_sha256 000"
     )
-    assert error.endswith("choose another --out, or start over with --overwrite.")
+    assert error.endswith("name another output, or start over with --overwrite.")
     assert (tmp_path / "regions.h5").read_bytes() == before
     assert run("--overwrite") == 0
     assert RegionStore(tmp_path / "regions.h5").meta.description == {"weights_sha256": "1" * 64}
@@ -299,21 +299,29 @@ def test_a_file_that_is_no_regions_file_is_never_replaced(
     before = out.read_bytes()
     assert run(*flags) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "name another --out" in error
-    assert "run again with --overwrite" not in error
-    assert "features.extract --overwrite" not in error
+    assert "name another output" in error
+    assert "--overwrite" not in error
     assert out.read_bytes() == before
 
 
-def test_an_unfinished_regions_file_is_replaced_when_asked(
-    backend: FakeBackend, run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("cure", ["delete", "--overwrite"])
+def test_an_unfinished_regions_file_is_made_anew_when_asked(
+    backend: FakeBackend,
+    run: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    cure: str,
 ) -> None:
     assert run() == 0
     with h5py.File(tmp_path / "regions.h5", "a") as file:
         del file.attrs["complete"]
     assert run() == 1
-    assert capsys.readouterr().err.rstrip().endswith("To replace it, run again with --overwrite.")
-    assert run("--overwrite") == 0
+    assert capsys.readouterr().err.rstrip().endswith("or delete it and run the command that made it again.")
+    if cure == "delete":
+        (tmp_path / "regions.h5").unlink()
+        assert run() == 0
+    else:
+        assert run(cure) == 0
     assert len(RegionStore(tmp_path / "regions.h5")) == len(COLOURS)
 
 
@@ -333,7 +341,7 @@ def test_a_second_writer_is_refused_with_the_process_of_the_first(
 ) -> None:
     with locked(tmp_path / "regions.h5"):
         assert run() == 1
-    assert f"is being written by another extraction (process {os.getpid()})" in capsys.readouterr().err
+    assert f"is being written by another run (process {os.getpid()})" in capsys.readouterr().err
     assert run() == 0
 
 

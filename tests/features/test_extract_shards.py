@@ -211,7 +211,7 @@ def test_of_four_extractions_of_one_output_one_writes_and_three_name_it(
     codes = [process.exitcode for process in processes]
     assert codes.count(1) == 3
     writer = processes[codes.index(3)].pid
-    assert capfd.readouterr().err.count(f"is being written by another extraction (process {writer})") == 3
+    assert capfd.readouterr().err.count(f"is being written by another run (process {writer})") == 3
     store = RegionStore(tmp_path / "r.h5")
     assert len(store.image_ids) == len(set(store.image_ids)) == 12
 
@@ -273,9 +273,9 @@ def test_a_file_system_without_flock_is_refused(
     assert "r.h5 must lie on a file system with flock (" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0"])
-def test_a_shard_is_i_of_n(text: str) -> None:
-    with pytest.raises(ValueError, match="shard must be i/N"):
+@pytest.mark.parametrize("text", ["1", "2/2", "-1/2", "a/b", "0/0", "1/4/2"])
+def test_a_wrong_shard_is_answered_with_a_right_one(text: str) -> None:
+    with pytest.raises(ValueError, match="shard must be i/N, i counting from 0 to N - 1, such as 0/4"):
         Shard.parse(text)
 
 

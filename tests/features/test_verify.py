@@ -332,8 +332,23 @@ def test_a_missing_file_does_not_keep_the_others_from_being_looked_at(
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]
     assert [line.split(":")[1] for line in lines] == [
         " good (4 pictures, 10 regions, 1 recorded as failed)",
-        " 1 problems; cannot be repaired",
+        " 1 problems; nothing to repair",
         " good (4 pictures, 10 regions, 1 recorded as failed)",
+    ]
+
+
+def test_what_cannot_be_repaired_is_answered_once_with_what_helps(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with h5py.File(path, "r+") as file:
+        del file.attrs["complete"]
+        file.attrs["fingerprint"] = "0"
+    assert main([str(path)]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: 2 problems; cannot be repaired. Copy the file again, or delete it and run the command that "
+        "made it again.",
+        "  was never finished (no complete = 1) [not repairable]",
+        "  its attributes were changed after it was written [not repairable]",
     ]
 
 

@@ -25,7 +25,7 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
             yield f"left out: {len(system.extra)} captions of {name} without references"
     tables = score_tables(evaluation)
     yield from ("", *aligned([row for table in tables for row in _score_rows(table)]))
-    yield from ("", *_legend(evaluation))
+    yield from ("", *_legend(evaluation, tables))
     varieties = [row for index in range(len(tables)) for row in _diversity_rows(evaluation, index)]
     yield from ("", *aligned(varieties))
     yield from ("", *_tag_lines(evaluation), *_origins(evaluation))
@@ -49,16 +49,18 @@ def _interval(cell: Cell) -> str:
     return f"{cell.interval.low:.3f}–{cell.interval.high:.3f}" if cell.interval else ""
 
 
-def _legend(evaluation: Evaluation) -> Iterator[str]:
+def _legend(evaluation: Evaluation, tables: Sequence[ScoreTable]) -> Iterator[str]:
     """What the numbers and marks mean."""
-    yield "BLEU and ROUGE-L lie in 0..1, CIDEr in 0..10. Words and characters cannot be compared."
+    yield "CIDEr lies in 0..10, the others in 0..1. Words and characters cannot be compared."
     settings = evaluation.settings
     if settings.resamples:
         yield f"Below a number: {settings.confidence:.0%} interval, {settings.resamples:,} draws of pictures."
     if evaluation.comparisons:
         first = shown(evaluation.systems[0].name, LONGEST_NAME)
         test = f"paired test, p at most {SIGNIFICANCE}, corrected for the number of pairs"
-        yield f"*: differs significantly from {first} ({test})."
+        cells = [cell for table in tables for _, row in table.rows for cell in row.values()]
+        marks = "*: differs" if any(cell.differs for cell in cells) else "No number differs"
+        yield f"{marks} significantly from {first} ({test})."
 
 
 def _diversity_rows(evaluation: Evaluation, protocol: int) -> Iterator[list[str]]:

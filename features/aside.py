@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from features.shards import sync_folder
+from features.shards import fsync
 
 __all__ = ["files_of", "written_aside"]
 
@@ -33,16 +33,12 @@ def written_aside(out: Path) -> Iterator[Path]:
     try:
         yield aside
         for path in files_of(aside):
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            fsync(path)
         os.replace(aside, out)
     except BaseException:
         _remove(aside)
         raise
-    sync_folder(out.parent)
+    fsync(out.parent)
 
 
 def files_of(path: Path) -> list[Path]:

@@ -20,7 +20,7 @@ from typing import Any
 from features.compression import Compression
 from features.locks import OutputError, Shard, door, parts_folder, remove_if_empty
 from features.schema import Layout, Regions, StoreError, StoreMeta
-from features.shards import merge_shards, sync_folder, write_shard
+from features.shards import fsync, merge_shards, write_shard
 from features.store_file import StoreFile, is_regions_file
 
 __all__ = ["Output", "ShardWriter", "delete_output"]
@@ -175,7 +175,7 @@ class Output:
                     shard.unlink()
                 self.shards.clear()
             remove_if_empty(self.parts)
-            sync_folder(self.path.parent)
+            fsync(self.path.parent)
         return True
 
 

@@ -205,6 +205,21 @@ def test_a_full_disk_leaves_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["regions.h5"]
 
 
+def test_a_disk_that_is_full_in_the_middle_of_an_hdf5_file_is_told_once_in_words(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(_descriptor: int, _data: object, _offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.pwrite", full)
+
+    assert main([str(three), str(tmp_path / "out"), "--format", "m2"]) == 1
+
+    said = capfd.readouterr().err
+    assert said == f"error: [Errno 28] No space left on device: '{tmp_path / '.out.unfinished'}'\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["regions.h5"]
+
+
 def test_a_missing_file_and_an_unknown_format_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

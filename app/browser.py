@@ -19,9 +19,9 @@ from app.live import live_captioner
 from app.page import Page, go
 from app.picture import picture_page
 from app.settings import AppConfig, settings_of
-from app.text import shown
 from app.try_it import try_page
 from eval.metrics import Scores
+from eval.shown import shown
 
 
 def main() -> None:

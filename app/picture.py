@@ -9,8 +9,8 @@ import streamlit as st
 from app import looks
 from app.data import best_tags, filter_rows, neighbours, picture, region_names, select_rows
 from app.page import Page, go, live_captions, refuse
-from app.text import shown
 from eval.annotations import PredictedCaption
+from eval.shown import shown
 from features.draw import boxes_svg
 from features.images import ImageError
 from features.store import Regions, StoreError

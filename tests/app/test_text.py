@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import html
-import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.labels import LABELS, choose_language, label
-from app.text import LONGEST, as_html, shown
+from app.text import as_html
+from eval.shown import shown
 
 
 @given(st.text())
@@ -16,26 +16,6 @@ def test_nothing_that_was_written_opens_a_tag_or_ends_an_attribute(text: str) ->
     escaped = as_html(text)
     assert not set("<>\"'") & set(escaped)
     assert html.unescape(escaped) == shown(text)
-
-
-@given(st.text(st.characters(exclude_categories=[])))
-def test_what_is_shown_can_be_sent_and_seen(text: str) -> None:
-    found = shown(text)
-    found.encode("utf-8")
-    assert not [c for c in found if unicodedata.category(c) in ("Cc", "Cs") or c in "\u202e\u2066\u200b"]
-
-
-def test_direction_overrides_are_made_visible() -> None:
-    assert shown("a\u202egnp.exe") == "a\ufffdgnp.exe"
-
-
-def test_chinese_and_emoji_families_stay_as_they_are() -> None:
-    text = "一家人👨\u200d👩\u200d👧在“草地”上。"
-    assert shown(text) == text
-
-
-def test_long_text_is_cut() -> None:
-    assert shown("长" * 10_000) == "长" * LONGEST + "…"
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,8 @@ def _caption(table: ScoreTable) -> str:
         f"Protocol {scores.protocol}: {scores.unit}, {version}; {', '.join(scores.steps)}",
         f"{scores.n_images} pictures, {scores.n_references} references",
     ]
+    if "meteor" in table.metrics:
+        sentences.append("METEOR splits Chinese into characters")
     cells = [cell for _, row in table.rows for cell in row.values()]
     if any(cell.interval for cell in cells):
         sentences.append(f"Intervals: bootstrap over pictures, {table.confidence:.0%}")

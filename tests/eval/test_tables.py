@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eval.inputs import Source
+from eval.metrics import METRIC_TITLES
 from eval.significance import Comparison, Interval, PairedTest
 from eval.tables import escape_latex, escape_markdown, latex_tables, markdown_tables, score_tables
 
@@ -126,6 +127,16 @@ def test_no_table_leaves_without_its_files(tables: Any, start: str) -> None:
     lines = tables(evaluation({"mini": 0.5, "base": 0.6})).splitlines()
     for file in ("mini.json", "base.json", "refs.json"):
         assert f"{start}{file}: 5000 captions of 1000 pictures, sha256 {HASH[::-1]}" in lines
+
+
+def test_what_meteor_does_to_chinese_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRIC_TITLES, "meteor", "METEOR")
+    measured = evaluation({"mini": 0.5})
+    note = "METEOR splits Chinese into characters"
+    assert note not in markdown_tables(measured)
+    measured.systems[0].scores[0].overall["meteor"] = 0.3
+    assert note in markdown_tables(measured)
+    assert note in latex_tables(measured)
 
 
 def test_without_intervals_there_is_no_row_and_no_word_of_them() -> None:

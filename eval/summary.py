@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from eval.diversity import Diversity
 from eval.evaluation import Evaluation
 from eval.metrics import METRIC_TITLES
+from eval.report_text import TEXTS
 from eval.shown import shown
 from eval.tables import SIGNIFICANCE, Cell, ScoreTable, score_tables, source_lines
 
@@ -53,6 +54,8 @@ def _legend(evaluation: Evaluation, tables: Sequence[ScoreTable]) -> Iterator[st
     """What the numbers and marks mean."""
     yield "CIDEr lies in 0..10, the others in 0..1. Words and characters cannot be compared."
     settings = evaluation.settings
+    if "meteor" in settings.metrics:
+        yield TEXTS["meteor_note"][1]
     if settings.resamples:
         yield f"Below a number: {settings.confidence:.0%} interval, {settings.resamples:,} draws of pictures."
     if evaluation.comparisons:

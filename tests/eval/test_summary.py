@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eval.evaluation import Evaluation, Settings, evaluate_files
+from eval.metrics import METRICS
 from eval.summary import aligned, summary_lines, width
 
 PEOPLE = {
@@ -125,3 +126,9 @@ def test_the_width_of_text_is_that_of_its_characters(text: str, columns: int) ->
 
 def test_a_table_s_first_column_is_to_the_left_and_the_others_to_the_right() -> None:
     assert aligned([["", "n"], ["图", "10"], ["abc", "1.5"]]) == ["       n", "图    10", "abc  1.5"]
+
+
+def test_what_meteor_does_to_chinese_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "meteor", METRICS["rouge"])  # METEOR itself needs Java
+    evaluation = evaluated(tmp_path, {"good": GOOD}, metrics=("meteor",), resamples=0)
+    assert any(line.startswith("METEOR splits Chinese into characters") for line in summary_lines(evaluation))

@@ -14,7 +14,7 @@ PEOPLE = {
     f"{number}.jpg": [f"{number}只狗在雪地里玩耍", f"雪地里有{number}只狗"]
     for number in "一两三四五六七八九十"
 }
-METRICS = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+TITLES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
 
 
 def evaluated(folder: Path, captions: dict[str, dict[str, Any]], **settings: Any) -> Evaluation:
@@ -42,7 +42,7 @@ def table(lines: list[str], title: str, n_systems: int, rows: int) -> list[str]:
 def test_systems_stand_below_each_other_with_intervals_below_their_numbers(tmp_path: Path) -> None:
     evaluation = evaluated(tmp_path, {"好": GOOD, "a worse one": BAD}, protocols=("chars",), resamples=50)
     title, *rows = table(list(summary_lines(evaluation)), "chars (characters)", 2, 2)
-    assert title.split()[2:] == METRICS
+    assert title.split()[2:] == TITLES
     assert (rows[0][0], rows[2][:11]) == ("好", "a worse one")
     scores = evaluation.systems[0].scores[0]
     assert rows[0].split()[1:] == [f"{number:.4f}" for number in scores.overall.values()]

@@ -101,6 +101,8 @@ METRICS: dict[str, Metric] = {
     "rouge": _from("eval.rouge", "rouge"),
     "cider": _from("eval.cider", "cider"),
     "cider-unclipped": _from("eval.cider", "cider_unclipped"),
+    "meteor": _from("eval.meteor", "meteor"),
+    "spice": _from("eval.spice", "spice"),
 }
 DEFAULT_METRICS = ("bleu", "rouge", "cider")
 METRIC_TITLES = {
@@ -111,6 +113,8 @@ METRIC_TITLES = {
     "rouge-l": "ROUGE-L",
     "cider": "CIDEr",
     "cider-unclipped": "CIDEr (unclipped)",
+    "meteor": "METEOR",
+    "spice": "SPICE",
 }
 """Name in `Scores` -> name in tables, in their order."""
 

@@ -134,7 +134,8 @@ def test_only_the_metrics_asked_for_are_computed() -> None:
 
 def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
     with pytest.raises(
-        ValueError, match="unknown metric 'cidre'; choose from bleu, cider, cider-unclipped, rouge"
+        ValueError,
+        match="unknown metric 'cidre'; choose from bleu, cider, cider-unclipped, meteor, rouge, spice",
     ):
         evaluate({"1": "狗"}, {"1": ["狗"]}, metrics=["cidre"])
 

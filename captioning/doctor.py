@@ -264,7 +264,7 @@ def check_font() -> list[Check]:
 
 
 def check_java() -> list[Check]:
-    """A Java runtime; only METEOR needs it."""
+    """A Java runtime; only METEOR and, up to release 14, SPICE need it."""
     java = shutil.which("java")
     if java is not None:
         ran = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)

@@ -190,6 +190,8 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     base = distributions(setup["options"]["install_requires"])
     declared = {
         "app": base | distributions(extras["app"]),
+        "captioning.duplicates": base | distributions(extras["cleaning"]),
+        "captioning.text_steps": base | distributions(extras["cleaning"]),
         "features.compression": base | distributions(extras["zstd"]),
         "features.ray_extract": base | distributions(extras["ray"]),
         "features.train_detector": base | distributions(extras["train-detector"]),

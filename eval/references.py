@@ -62,7 +62,9 @@ def read_karpathy(content: dict[str, Any], problems: Problems) -> ReferenceFile:
         if image_id and "filepath" in image.values:
             image_id = f"{image.identifier('filepath')}/{image_id}"
         if "cocoid" in image.values:
-            numbers[image.identifier("cocoid")] = image_id
+            number = image.identifier("cocoid")
+            if numbers.setdefault(number, image_id) != image_id:
+                image.report("cocoid", f"{number!r} for a second file", "one number a file")
         if "split" in image.values:
             splits[image_id] = image.sentence("split")
         texts = [each.sentence("raw") for each in image.objects("sentences")]

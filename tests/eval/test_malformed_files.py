@@ -269,6 +269,13 @@ BAD_REFERENCES: dict[str, tuple[Any, str]] = {
         karpathy({"filename": "b.jpg", "sentences": [{"tokens": ["一"]}]}),
         f"F, image 2, field 'sentences[0].raw': found no such field, {SENTENCE}",
     ),
+    "karpathy number twice": (
+        karpathy(
+            {"filename": "b.jpg", "cocoid": 7, "sentences": [{"raw": "二"}]},
+            {"filename": "c.jpg", "cocoid": 7, "sentences": [{"raw": "三"}]},
+        ),
+        "F, image 3, field 'cocoid': found '7' for a second file, wanted one number a file",
+    ),
     "karpathy picture twice": (
         karpathy({"filename": "a.jpg", "sentences": [{"raw": "二"}]}),
         "F, image 2, field 'filename': found 'a.jpg' a second time, wanted one record a picture",

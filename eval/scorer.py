@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from eval.metrics import DEFAULT_METRICS, METRICS, Scores, Tokens, check_metrics
+from eval.problems import in_lines
 from eval.protocols import Protocol, find_protocol
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def evaluate(
         metrics: Names in `eval.metrics.METRICS`.
 
     Raises:
-        ValueError: The ids differ, a picture has no reference, a reference holds no token, or a name is
-            unknown.
+        ValueError: The ids differ, pictures have no reference, references hold no token (all of them are
+            told), or a name is unknown.
     """
     return Scorer(references, protocol, metrics).score(predictions)
 
@@ -58,8 +59,8 @@ class Scorer:
                 Such scores cannot be compared with published ones.
 
         Raises:
-            ValueError: A picture has no reference, a reference holds no token, a name is unknown, or the
-                document frequencies are of another protocol.
+            ValueError: Pictures have no reference or references hold no token (all of them are told), a name
+                is unknown, or the document frequencies are of another protocol.
         """
         from eval.ngrams import References  # loads numpy, which a command that only prints its help can spare
 
@@ -68,7 +69,7 @@ class Scorer:
         _check_protocol(document_frequencies, self.protocol)
         self.metrics = tuple(metrics)
         self.image_ids = sorted(references)  # the order of a file must not change the last bit of a mean
-        cut = [_cut_references(image_id, references[image_id], self.protocol) for image_id in self.image_ids]
+        cut = _cut_references(references, self.image_ids, self.protocol)
         self._references = References(cut, document_frequencies)
 
     def score(self, predictions: Mapping[str, str]) -> Scores:
@@ -122,13 +123,23 @@ def _check_pictures(predictions: Mapping[str, str], image_ids: Sequence[str]) ->
         )
 
 
-def _cut_references(image_id: str, texts: Sequence[str], protocol: Protocol) -> list[Tokens]:
-    if isinstance(texts, str) or not texts:
-        raise ValueError(f"picture {image_id!r}: wanted a list of one or more references, found {texts!r}")
-    sentences = [protocol.cut(text) for text in texts]
-    if [] in sentences:
-        text = texts[sentences.index([])]
-        raise ValueError(
+def _cut_references(
+    references: Mapping[str, Sequence[str]], image_ids: Sequence[str], protocol: Protocol
+) -> list[list[Tokens]]:
+    """The references' tokens in the order of the ids; one error tells all pictures without any."""
+    problems: list[str] = []
+    cut = []
+    for image_id in image_ids:
+        texts = references[image_id]
+        if isinstance(texts, str) or not texts:
+            problems.append(f"picture {image_id!r}: wanted a list of one or more references, found {texts!r}")
+            continue
+        cut.append([protocol.cut(text) for text in texts])
+        problems += [
             f"picture {image_id!r}: reference {text!r} holds no token under {protocol.name}; remove it"
-        )
-    return sentences
+            for text, tokens in zip(texts, cut[-1], strict=True)
+            if not tokens
+        ]
+    if problems:
+        raise ValueError(in_lines(problems))
+    return cut

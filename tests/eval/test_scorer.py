@@ -100,3 +100,15 @@ def test_document_frequencies_of_another_protocol_are_refused() -> None:
     frequencies = DocumentFrequencies.of([[["狗"]]], "chars")
     with pytest.raises(ValueError, match="counted under protocol chars, captions are cut by aic-icc"):
         Scorer({"1": ["狗"]}, "aic-icc", document_frequencies=frequencies)
+
+
+def test_all_references_that_cannot_be_used_are_told_at_once() -> None:
+    references = {"c": ["狗", "。", " 。 "], "b": ["猫"], "a": []}
+    with pytest.raises(ValueError, match="3 problems") as refused:
+        Scorer(references, "chars")
+    assert str(refused.value).splitlines() == [
+        "3 problems:",
+        "picture 'a': wanted a list of one or more references, found []",
+        "picture 'c': reference '。' holds no token under chars; remove it",
+        "picture 'c': reference ' 。 ' holds no token under chars; remove it",
+    ]

@@ -98,7 +98,7 @@ class DataConfig:
     regions: Path = Path("build/demo/regions.h5")
     """Regions file of ``features.extract``."""
     train: Path = Path("examples/images/captions_train.json")
-    """Captions to learn from: AIC-ICC or COCO annotations."""
+    """Captions by people to learn from, in any format of docs/formats.md."""
     validation: Path | None = Path("examples/images/captions_val.json")
     """Captions to validate on; no validation if empty."""
     lexicon: str = "zh"

@@ -22,7 +22,7 @@ def read_records(path: Path, split: str) -> list[CaptionRecord]:
     """Records of an annotation file, in the file's order.
 
     Args:
-        path: AIC-ICC or COCO captions, see ``eval.annotations``.
+        path: any format of references in ``eval.annotations.FORMATS``.
         split: a name for messages: "train", "validation".
 
     Raises:

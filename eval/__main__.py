@@ -27,8 +27,9 @@ class EvalConfig(Settings):
     """
 
     files: tuple[Path, ...]
-    """Captions to score, a file a system; last, the human captions. docs/formats.md has the formats, which
-    are recognised by content."""
+    """Captions to score (COCO results, JSON lines, CSV), a file a system; last, the human captions (AI
+    Challenger, COCO, Karpathy's splits, lines of Flickr8k-CN and COCO-CN, JSON lines, CSV). Formats are
+    recognised by content."""
     out: Path | None = None
     """Write scores, per picture too, with protocol, versions and file hashes, to this JSON file."""
     report: Path | None = None
@@ -128,7 +129,6 @@ def _outputs(config: EvalConfig, evaluation: Evaluation, command: str) -> Iterat
             evaluation,
             title=config.title,
             images=config.images,
-            regions=config.regions,
             max_pictures=config.report_pictures,
             language=config.language,
             command=command,

@@ -18,9 +18,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from eval.metrics import Tokens
 from eval.protocols import Protocol, find_protocol
-
-Tokens = list[str]
 
 SAMPLE = 500
 """Sentences by which the time of the others is foreseen, once the dictionary is loaded."""
@@ -80,10 +79,8 @@ class SegmentationCache:
             finally:
                 part.unlink(missing_ok=True)
             self._make_room()
-        except (
-            OSError
-        ):  # a full disk or a read-only home costs the next run its time, not this one its scores
-            return
+        except OSError:
+            return  # a full disk or a read-only home costs the next run its time, not this one its scores
 
     def _entry(self, protocol: Protocol, sentences: Sequence[str]) -> Path:
         decisive = [

@@ -47,8 +47,8 @@ class Settings:
     confidence: float = CONFIDENCE
     """Of the intervals."""
     regions: Path | None = None
-    """Regions file: which of its objects captions name, and boxes for the report's pictures. Without it, the
-    tags beside the captions are what was detected."""
+    """Regions file: which of its objects Chinese captions name, and boxes for the report's pictures. Without
+    it, the tags beside the captions are what was detected."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before any file is read."""
@@ -58,6 +58,11 @@ class Settings:
             raise ValueError(f"resamples must be 0 or more, got {self.resamples}")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
+
+    @property
+    def is_english(self) -> bool:
+        """Whether every protocol counts English words."""
+        return all(protocol.unit == "English words" for protocol in self.found_protocols())
 
     def found_protocols(self) -> tuple[Protocol, ...]:
         """The protocols, with the other segmenter where one is set.
@@ -131,11 +136,14 @@ def evaluate_files(
     Raises:
         FilesRefused: A file cannot be used, an id is ambiguous, the files name different pictures and that
             was not allowed, or they share none.
+        ValueError: The regions file cannot be used or holds none of the pictures, or a reference holds no
+            token.
     """
     settings = settings or Settings()
     inputs = read_inputs(
         predictions, references, allow_missing=settings.allow_missing, allow_extra=settings.allow_extra
     )
+    detected = _detected(settings, inputs)  # before anything is scored: the file may be of other pictures
     texts = {system.name: _texts(system, inputs) for system in inputs.systems}
     # The order of the human captions of a picture must not change the last bit of its score.
     people = {image_id: sorted(captions) for image_id, captions in inputs.references.items()}
@@ -149,7 +157,6 @@ def evaluate_files(
         scorer = Scorer(people, protocol, settings.metrics)
         for name, captions in texts.items():
             scores[name].append(_with_intervals(scorer.score(captions), settings))
-    detected = detections_of_regions(settings.regions, inputs.references) if settings.regions else None
     return Evaluation(
         systems=tuple(
             System(
@@ -160,7 +167,9 @@ def evaluate_files(
                 missing=system.missing,
                 extra=system.extra,
                 diversity=tuple(_diversity(texts[system.name], protocol) for protocol in protocols),
-                tag_recall=_tag_recall(system, texts[system.name], detected, protocols),
+                tag_recall=None
+                if settings.is_english
+                else _tag_recall(system, texts[system.name], detected, protocols),
             )
             for system in inputs.systems
         ),
@@ -187,12 +196,17 @@ def _diversity(texts: dict[str, str], protocol: Protocol) -> Diversity:
     return measure_diversity(captions, [*map(protocol.cut, captions)], protocol.unit)
 
 
+def _detected(settings: Settings, inputs: Inputs) -> Detections | None:
+    """The objects of the regions file; None without one, and of English captions, which cannot name them."""
+    if settings.regions is None or settings.is_english:
+        return None
+    return detections_of_regions(settings.regions, inputs.references)
+
+
 def _tag_recall(
     system: Predictions, texts: dict[str, str], detected: Detections | None, protocols: Sequence[Protocol]
 ) -> TagRecall | None:
-    """By the regions file, else by the tags beside the captions; None without either, and of English."""
-    if all(protocol.unit == "English words" for protocol in protocols):
-        return None
+    """By the regions file, else by the tags beside the captions; None without either."""
     detected = detected or detections_of_predictions({each: system.captions[each] for each in texts})
     if not detected:
         return None

@@ -8,7 +8,6 @@ boxes and charts come as SVG from `features.draw` and `eval.charts`, which escap
 import datetime
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -27,12 +26,8 @@ from eval.report_pictures import (
 )
 from eval.report_text import LANGUAGES, TEXTS, bilingual
 from eval.shown import shown
+from eval.significance import PairedTest
 from eval.tables import SIGNIFICANCE, score_tables
-
-
-def write_report(path: Path, evaluation: Evaluation, **options: Any) -> None:
-    """Write the page of `render_report`, whose options these are, to a UTF-8 file."""
-    path.write_text(render_report(evaluation, **options), encoding="utf-8")
 
 
 def render_report(
@@ -40,7 +35,6 @@ def render_report(
     *,
     title: str = "Caption scores",
     images: Path | None = None,
-    regions: Path | None = None,
     max_pictures: int = 300,
     language: str = "en",
     command: str = "",
@@ -48,10 +42,10 @@ def render_report(
     """The page as one HTML string.
 
     Args:
-        evaluation: What `evaluate_files` returned.
+        evaluation: What `evaluate_files` returned. Boxes of the regions file in its settings are laid over
+            the pictures.
         title: Heading.
         images: Folder of the pictures; each is embedded as a small JPEG.
-        regions: Regions file; its boxes are laid over the pictures.
         max_pictures: Cards shown, 2 or more. Of more pictures the best, the middle and the worst by CIDEr,
             and others at even distances between them.
         language: ``zh`` or ``en``: the one shown when the page is opened. The page holds both.
@@ -72,11 +66,11 @@ def render_report(
     template = _environment().get_template("report.html.j2")
     with ExitStack() as stack:
         asked = {image_id for group in groups for _, image_id in group.pictures} | {i for _, i in changed}
-        maker = CardMaker(evaluation, protocol, sorted(asked), images, regions, stack)
+        maker = CardMaker(evaluation, protocol, sorted(asked), images, stack)
         return template.render(
             title=shown(title),
             language=language,
-            captions_language="en" if protocol.name.startswith("coco-en") else "zh",
+            captions_language="en" if evaluation.settings.is_english else "zh",
             evaluation=evaluation,
             several=len(evaluation.systems) > 1,
             positions={system.name: index for index, system in enumerate(evaluation.systems)},
@@ -120,7 +114,7 @@ def _environment() -> jinja2.Environment:
         number=_number,
         signed=_signed,
         percent=lambda share: f"{100 * share:.0f} %",
-        p_value=lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}",
+        p_value=p_value_text,
         significance=SIGNIFICANCE,
         colour=charts.colour_class,
         bar=charts.bar,
@@ -139,3 +133,11 @@ def _signed(value: float) -> str:
     """With its sign, unless nothing of the number is left to be seen."""
     written = f"{value:+.3f}"
     return written.replace("-", "−") if float(written) else "0.000"
+
+
+def p_value_text(test: PairedTest, resamples: int) -> str:
+    """Corrected for the number of pairs; an upper bound where no draw made as large a difference."""
+    if test.holm_p_value < 0.001:
+        return "< 0.001"
+    bounded = test.p_value <= 1 / (resamples + 1)
+    return f"{'≤ ' if bounded else ''}{test.holm_p_value:.3f}"

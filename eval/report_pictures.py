@@ -14,12 +14,10 @@ from eval.metrics import Tokens
 from eval.overlap import Mark, overlap_marks
 from eval.protocols import Protocol
 from eval.shown import shown
-from eval.tag_recall import NamedObjects
+from eval.tag_recall import MIN_SCORE, NamedObjects
 
 THUMBNAIL_SIDE = 360
 """Longest side of an embedded picture in pixels; about 15 kB each."""
-BOX_MIN_SCORE = 0.2
-"""As for object tags: weaker regions inform the model, but would bury a small picture."""
 MAX_BOXES = 12
 GROUP = 12
 """Pictures among the best, in the middle, among the worst and among those that systems differ on most."""
@@ -141,8 +139,7 @@ class CardMaker:
         protocol: The first of the evaluation, for the marks.
         image_ids: All that will be asked for.
         images: Folder of the pictures.
-        regions: Regions file.
-        stack: Closes the regions file.
+        stack: Closes the regions file of the settings.
 
     Raises:
         ValueError: An image id fits several files of the folder, or the regions file cannot be used.
@@ -155,13 +152,13 @@ class CardMaker:
         protocol: Protocol,
         image_ids: Sequence[str],
         images: Path | None,
-        regions: Path | None,
         stack: ExitStack,
     ) -> None:
         self._evaluation = evaluation
         self._protocol = protocol
         self._metric = ranking_metric(evaluation)
         self._thumbnails = _thumbnails(images, image_ids) if images else None
+        regions = evaluation.settings.regions
         self._boxes = _boxes(regions, stack) if regions else None
 
     def card(self, rank: int, image_id: str) -> Card:
@@ -279,6 +276,6 @@ def _boxes(path: Path, stack: ExitStack) -> Callable[[str], str | None]:
         names = [store.vocabulary[i] for i in regions.object_ids]
         labels = region_labels(regions, lexicon) if lexicon else names
         # the drawing escapes its text
-        return Markup(boxes_svg(regions, labels, min_score=BOX_MIN_SCORE, max_boxes=MAX_BOXES))
+        return Markup(boxes_svg(regions, labels, min_score=MIN_SCORE, max_boxes=MAX_BOXES))
 
     return svg

@@ -72,7 +72,7 @@ def measure_tag_recall(
 
     Args:
         captions: Image id -> Chinese caption.
-        detections: Of these pictures or some of them.
+        detections: Of these pictures or of some of them, one or more.
         cut: Caption -> words of the protocol aic-icc, where they are known already.
 
     Raises:
@@ -127,10 +127,10 @@ def detections_of_regions(
         min_score: Regions below are no detections.
 
     Raises:
-        StoreError: The file cannot be used.
+        StoreError: The file cannot be used, or holds none of the pictures.
         LexiconError: Nobody has named its classes in Chinese.
     """
-    from features.store import RegionStore
+    from features.store import RegionStore, StoreError
     from features.tags import Lexicon, tags_of
 
     with RegionStore(path) as store:
@@ -142,6 +142,11 @@ def detections_of_regions(
             for image_id in image_ids
             if image_id in store
         }
+        if not objects:
+            raise StoreError(
+                f"{path}: none of the pictures that are scored is there; its ids are like "
+                f"{', '.join(map(repr, store.image_ids[:2]))}. Extract the regions of these pictures."
+            )
         source = f"{path.name}, {store.vocabulary_id}, regions of score {min_score} and more"
     vocabulary = frozenset(text for text in lexicon.texts if text is not None)
     return Detections(objects=objects, vocabulary=vocabulary, source=source)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from eval.evaluation import Settings, evaluate_files
-from eval.report import write_report
+from eval.report import render_report
 from tests.e2e.test_browser import CHROMIUM, FLAGS, ROOT
 
 HOSTILE = (
@@ -38,13 +38,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     evaluation = evaluate_files(
         [folder / "people.json", folder / "hostile.json"], references, Settings(resamples=100)
     )
-    write_report(
-        folder / "report.html",
+    page = render_report(
         evaluation,
         title=f"图说 {HOSTILE}",
         images=references.parent,
         command=f"python -m eval {HOSTILE}",
     )
+    (folder / "report.html").write_text(page, encoding="utf-8")
     return folder / "report.html"
 
 

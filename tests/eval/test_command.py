@@ -12,6 +12,7 @@ import pytest
 
 from eval import __main__ as command
 from eval.__main__ import main
+from eval.scorer import Scorer
 
 REFERENCES = [
     {"image_id": "a.jpg", "caption": ["两只狗在雪地里玩耍", "雪地里有两只狗"]},
@@ -130,6 +131,17 @@ def test_files_in_the_wrong_order_are_recognised(capsys: pytest.CaptureFixture[s
 def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["captions.json", "refs.json", "--report", "r.html", "--images", "nowhere"]) == 1
     assert capsys.readouterr() == ("", "eval: --images nowhere: wanted a folder of pictures\n")
+
+
+def test_a_broken_regions_file_is_found_before_scoring(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scorer, "score", None)
+    Path("regions.h5").write_bytes(b"no HDF5")
+    assert main(["captions.json", "refs.json", "--regions", "regions.h5"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "regions.h5" in err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -14,9 +15,10 @@ from PIL import Image
 
 from eval.evaluation import Evaluation, Settings, evaluate_files
 from eval.overlap import Mark
-from eval.report import render_report, write_report
+from eval.report import p_value_text, render_report
 from eval.report_pictures import GROUP, LONGEST_CAPTION, most_changed, picture_groups, pieces, spaced
 from eval.report_text import TEXTS
+from eval.significance import Interval, PairedTest
 from features.schema import Regions, StoreMeta, box_geometry
 from features.shards import write_shard
 
@@ -198,7 +200,8 @@ def test_boxes_of_a_regions_file_lie_over_the_pictures(evaluation: Evaluation, t
         backend="test", description={}, vocabulary=("cat", "<dog>"), vocabulary_id="own", feature_dim=4
     )
     write_shard(tmp_path / "regions.h5", [regions], meta)
-    page = Page(render_report(evaluation, images=tmp_path, regions=tmp_path / "regions.h5"))
+    settings = replace(evaluation.settings, regions=tmp_path / "regions.h5")
+    page = Page(render_report(replace(evaluation, settings=settings), images=tmp_path))
     assert [svg["viewbox"] for svg in page.all("svg") if svg["class"] == "regions"] == ["0 0 400 300"]
     boxes = [box for box in page.all("rect") if box.get("pointer-events")]
     assert [(box["x"], box["y"], box["width"]) for box in boxes] == [("10.0", "20.0", "100.0")]
@@ -228,10 +231,8 @@ def test_shown_ranks_are_evenly_spaced(n: int, shown: list[int]) -> None:
     assert [rank for rank, _ in spaced(ranked, n)] == list(shown)
 
 
-def test_the_report_is_written_as_utf8(evaluation: Evaluation, tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", evaluation, title="图说")
-    assert '<meta charset="utf-8">' in (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "图说" in (tmp_path / "r.html").read_bytes().decode("utf-8")
+def test_the_page_says_that_it_is_utf8(evaluation: Evaluation) -> None:
+    assert '<meta charset="utf-8">' in render_report(evaluation)
 
 
 def test_of_very_many_pictures_the_best_the_middle_and_the_worst_are_shown_and_some_between() -> None:
@@ -302,6 +303,30 @@ def test_two_systems_are_compared(two_systems: Evaluation) -> None:
     assert f"+{test.difference:.3f}" in text
 
 
+@pytest.mark.parametrize(
+    ("p_value", "corrected", "text"),
+    [
+        (1 / 101, 1 / 101, "≤ 0.010"),  # no draw made as large a difference: more draws may give less
+        (1 / 101, 3 / 101, "≤ 0.030"),
+        (2 / 101, 2 / 101, "0.020"),
+        (0.0002, 0.0006, "< 0.001"),
+    ],
+)
+def test_a_p_value_that_more_draws_may_lower_is_given_as_a_bound(
+    p_value: float, corrected: float, text: str
+) -> None:
+    test = PairedTest(
+        difference=1.0,
+        interval=Interval(0.9, 1.1),
+        p_value=p_value,
+        holm_p_value=corrected,
+        wins=9,
+        ties=0,
+        losses=0,
+    )
+    assert p_value_text(test, resamples=100) == text
+
+
 def test_the_pictures_that_systems_differ_on_most_come_first(two_systems: Evaluation) -> None:
     scores = [system.scores[0].per_image for system in two_systems.systems]
     distances = {name: abs(scores[0][name]["cider"] - scores[1][name]["cider"]) for name in scores[0]}
@@ -337,9 +362,9 @@ def test_very_long_captions_and_names_do_not_make_a_long_page(tmp_path: Path) ->
     assert "狗" * LONGEST_CAPTION in html
 
 
-def test_text_that_is_no_utf8_can_be_written(evaluation: Evaluation, tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", evaluation, title="\udc80", command="\udc80")
-    assert "\ufffd" in (tmp_path / "r.html").read_text(encoding="utf-8")
+def test_text_that_is_no_utf8_can_be_written(evaluation: Evaluation) -> None:
+    page = render_report(evaluation, title="\udc80", command="\udc80")
+    assert "\ufffd" in page.encode("utf-8").decode("utf-8")
 
 
 def test_every_table_names_its_rows_and_columns(two_systems: Evaluation) -> None:

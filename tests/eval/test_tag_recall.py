@@ -13,7 +13,7 @@ from eval.tag_recall import (
     detections_of_regions,
     measure_tag_recall,
 )
-from features.store import Regions, StoreMeta, box_geometry, write_shard
+from features.store import Regions, StoreError, StoreMeta, box_geometry, write_shard
 from features.tags import Lexicon, LexiconError
 
 DETECTED = Detections(
@@ -119,6 +119,12 @@ def test_the_least_score_of_a_detection_is_a_choice(tmp_path: Path) -> None:
     write_regions(tmp_path / "regions.h5", "voc-20", lexicon.english)
     found = detections_of_regions(tmp_path / "regions.h5", ["1.jpg"], min_score=0.05)
     assert found.objects["1.jpg"] == {lexicon.texts[0], lexicon.texts[-1]}
+
+
+def test_regions_of_other_pictures_are_refused_with_what_ids_they_have(tmp_path: Path) -> None:
+    write_regions(tmp_path / "regions.h5", "voc-20", Lexicon.load("zh", "voc-20").english)
+    with pytest.raises(StoreError, match=r"none of the pictures .* its ids are like 'val/1\.jpg', 'val/2"):
+        detections_of_regions(tmp_path / "regions.h5", ["3.jpg"])
 
 
 def test_classes_that_nobody_named_in_chinese_are_refused(tmp_path: Path) -> None:

@@ -117,6 +117,10 @@ METRIC_TITLES = {
     "spice": "SPICE",
 }
 """Name in `Scores` -> name in tables, in their order."""
+METRIC_NOTES = {
+    "meteor": "METEOR splits Chinese into characters and has no Chinese resources; for comparison only",
+}
+"""Name in `Scores` -> what stands beside the number wherever it is shown or written."""
 
 
 def check_metrics(names: Sequence[str]) -> None:

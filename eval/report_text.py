@@ -4,6 +4,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from eval.metrics import METRIC_NOTES
+
 LANGUAGES = ("zh", "en")
 
 TEXTS = {
@@ -23,8 +25,8 @@ TEXTS = {
     ),
     "scores": ("得分", "Scores"),
     "ranges": (
-        "BLEU 和 ROUGE-L 在 0–1 之间，CIDEr 在 0–10 之间。不同协议的分数不能互相比较。",
-        "BLEU and ROUGE-L lie in 0–1, CIDEr in 0–10. Scores of different protocols cannot be compared.",
+        "CIDEr 在 0–10 之间，其他在 0–1 之间。不同协议的分数不能互相比较。",
+        "CIDEr lies in 0–10, the others in 0–1. Scores of different protocols cannot be compared.",
     ),
     "interval_note": (
         "小字：对图片做自助法得到的 {confidence} 置信区间。",
@@ -37,24 +39,21 @@ TEXTS = {
     ),
     "meteor_note": (
         "METEOR 把中文拆成单字，且没有中文资源，仅供对照。",
-        "METEOR splits Chinese into characters and has no Chinese resources; for comparison only.",
+        f"{METRIC_NOTES['meteor']}.",
     ),
     "words": ("词", "words"),
     "characters": ("字", "characters"),
     "given words": ("给定的词", "given words"),
+    "English words": ("英文词", "English words"),
     "system": ("系统", "System"),
     "distribution": ("各图片的分布", "Distribution over pictures"),
     "distribution_of": ("各图片 {metric} 的分布，{name}", "{metric} of each picture, {name}"),
     "median_zero": ("中位数 {median}；{zero} 的图片得 0 分", "median {median}; {zero} of pictures score 0"),
     "protocol": ("评测方法", "Protocol"),
-    "steps": ("步骤", "steps"),
-    "segmenter": ("分词", "segmenter"),
-    "unit": ("单位", "unit"),
     "predictions_of": ("{name} 的描述", "captions of {name}"),
     "references_file": ("人工描述", "human captions"),
     "file_counts": ("{captions} 条描述，{images} 张图片", "{captions} captions of {images} pictures"),
     "command": ("命令", "command"),
-    "made": ("生成", "made"),
     "comparison": ("系统比较", "Comparison of systems"),
     "pair": ("{first} 对 {second}", "{first} against {second}"),
     "metric": ("指标", "Metric"),

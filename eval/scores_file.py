@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from eval.evaluation import Evaluation, Settings, System
-from eval.metrics import Scores
+from eval.metrics import METRIC_NOTES, Scores
 from eval.significance import Comparison, Interval
 
 SCHEMA = 2
@@ -32,6 +32,11 @@ def scores_content(evaluation: Evaluation) -> dict[str, Any]:
         "ranges": {
             name: [0, 10 if name.startswith("cider") else 1]
             for name in evaluation.systems[0].scores[0].overall
+        },
+        "notes": {
+            name: METRIC_NOTES[name]
+            for name in evaluation.systems[0].scores[0].overall
+            if name in METRIC_NOTES
         },
         "references": asdict(evaluation.references_source),
         "n_images": len(evaluation.references),

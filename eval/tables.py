@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.evaluation import Evaluation
-from eval.metrics import METRIC_TITLES, Scores
+from eval.metrics import METRIC_NOTES, METRIC_TITLES, Scores
 from eval.shown import shown
 from eval.significance import Comparison, Interval
 
@@ -169,8 +169,7 @@ def _caption(table: ScoreTable) -> str:
         f"Protocol {scores.protocol}: {scores.unit}, {version}; {', '.join(scores.steps)}",
         f"{scores.n_images} pictures, {scores.n_references} references",
     ]
-    if "meteor" in table.metrics:
-        sentences.append("METEOR splits Chinese into characters")
+    sentences += [METRIC_NOTES[metric] for metric in table.metrics if metric in METRIC_NOTES]
     cells = [cell for _, row in table.rows for cell in row.values()]
     if any(cell.interval for cell in cells):
         sentences.append(f"Intervals: bootstrap over pictures, {table.confidence:.0%}")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eval.evaluation import Settings, evaluate_files
+from eval.metrics import METRIC_NOTES, METRICS, Score
 from eval.scores_file import scores_content, scores_text
 
 REFERENCES = {"a.jpg": ["两只狗在雪地里玩耍", "雪地里有两只狗"], "b.jpg": ["一个男人骑着自行车"]}
@@ -86,3 +87,18 @@ def test_without_draws_there_are_neither_intervals_nor_tests(files: list[Path]) 
     content = scores_content(evaluate_files(predictions, references, Settings(resamples=0)))
     assert content["comparisons"] == []
     assert content["systems"][0]["scores"]["chars"]["intervals"] == {}
+
+
+def test_what_meteor_does_to_chinese_stands_in_the_file(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "meteor", lambda *_: Score.of_means({"meteor": [0.5, 0.5]}))  # needs Java
+    *predictions, references = files
+    settings = Settings(resamples=0, metrics=("bleu", "cider-unclipped", "meteor"))
+    content = scores_content(evaluate_files(predictions, references, settings))
+    assert content["notes"] == {"meteor": METRIC_NOTES["meteor"]}
+    assert content["ranges"] == {
+        **{f"bleu-{n}": [0, 1] for n in (1, 2, 3, 4)},
+        "cider-unclipped": [0, 10],
+        "meteor": [0, 1],
+    }

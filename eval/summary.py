@@ -1,17 +1,22 @@
 """An evaluation as the terminal shows it."""
 
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 
 from eval.diversity import Diversity
 from eval.evaluation import Evaluation
-from eval.metrics import METRIC_TITLES
-from eval.report_text import TEXTS
+from eval.metrics import METRIC_NOTES, METRIC_TITLES
 from eval.shown import shown
-from eval.tables import SIGNIFICANCE, Cell, ScoreTable, score_tables, source_lines
+from eval.tables import SIGNIFICANCE, ScoreTable, score_tables, source_lines
 
 LONGEST_NAME = 40
 """Characters of a system's name that are shown."""
+VARIETY_LEGEND = (
+    "length: mean; dist-1, dist-2: different tokens and pairs, of all; self-BLEU:",
+    "BLEU-4 against the other captions; distinct, repeat, [UNK]: captions different",
+    "from each other, that repeat themselves, with [UNK].",
+)
 
 
 def summary_lines(evaluation: Evaluation) -> Iterator[str]:
@@ -28,56 +33,63 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
     yield from ("", *aligned([row for table in tables for row in _score_rows(table)]))
     yield from ("", *_legend(evaluation, tables))
     varieties = [row for index in range(len(tables)) for row in _diversity_rows(evaluation, index)]
-    yield from ("", *aligned(varieties))
+    yield from ("", *aligned(varieties), "", *VARIETY_LEGEND)
     yield from ("", *_tag_lines(evaluation), *_origins(evaluation))
 
 
 def _score_rows(table: ScoreTable) -> Iterator[list[str]]:
-    """Cells: the protocol and its metrics; for each system its numbers, and below them their intervals."""
+    """Cells: the protocol and its metrics; for each system its numbers, and below them their intervals.
+
+    An end of an interval has a line of its own, so that six numbers fit into 80 columns.
+    """
     yield [
         f"{table.scores.protocol} ({table.scores.unit})",
         *(METRIC_TITLES[metric] for metric in table.metrics),
     ]
     for name, cells in table.rows:
-        # The blank stands where others have a mark, and keeps the points in line.
+        # Blanks stand where others have a mark or one digit more, and keep the points in line.
         numbers = (f"{cell.value:.4f}{'*' if cell.differs else ' '}" for cell in cells.values())
         yield [shown(name, LONGEST_NAME), *numbers]
-        if any(cell.interval for cell in cells.values()):
-            yield ["", *map(_interval, cells.values())]
-
-
-def _interval(cell: Cell) -> str:
-    return f"{cell.interval.low:.3f}–{cell.interval.high:.3f}" if cell.interval else ""
+        intervals = [cell.interval for cell in cells.values() if cell.interval]
+        if intervals:
+            yield ["  from", *(f"{interval.low:.3f}  " for interval in intervals)]
+            yield ["  to", *(f"{interval.high:.3f}  " for interval in intervals)]
 
 
 def _legend(evaluation: Evaluation, tables: Sequence[ScoreTable]) -> Iterator[str]:
     """What the numbers and marks mean."""
-    yield "CIDEr lies in 0..10, the others in 0..1. Words and characters cannot be compared."
+    yield "CIDEr is 0..10, the others 0..1. Words and characters cannot be compared."
     settings = evaluation.settings
-    if "meteor" in settings.metrics:
-        yield TEXTS["meteor_note"][1]
+    yield from (f"{METRIC_NOTES[metric]}." for metric in tables[0].metrics if metric in METRIC_NOTES)
     if settings.resamples:
-        yield f"Below a number: {settings.confidence:.0%} interval, {settings.resamples:,} draws of pictures."
+        yield f"from, to: {settings.confidence:.0%} interval, {settings.resamples:,} draws of pictures."
     if evaluation.comparisons:
-        first = shown(evaluation.systems[0].name, LONGEST_NAME)
-        test = f"paired test, p at most {SIGNIFICANCE}, corrected for the number of pairs"
-        cells = [cell for table in tables for _, row in table.rows for cell in row.values()]
-        marks = "*: differs" if any(cell.differs for cell in cells) else "No number differs"
-        yield f"{marks} significantly from {first} ({test})."
+        n_pairs = math.comb(len(evaluation.systems), 2)
+        yield from _test_legend(evaluation.systems[0].name, n_pairs, settings.resamples, tables)
+
+
+def _test_legend(first: str, n_pairs: int, resamples: int, tables: Sequence[ScoreTable]) -> Iterator[str]:
+    cells = [cell for table in tables for _, row in table.rows for cell in row.values()]
+    marks = "*: differs" if any(cell.differs for cell in cells) else "No number differs"
+    yield f"{marks} significantly from {shown(first, LONGEST_NAME)}"
+    yield f"(paired test, p at most {SIGNIFICANCE}, corrected for the number of pairs)."
+    if n_pairs / (resamples + 1) > SIGNIFICANCE:
+        wanted = math.ceil(n_pairs / SIGNIFICANCE)
+        yield f"{resamples:,} draws are too few to find any difference; take --resamples {wanted} or more."
 
 
 def _diversity_rows(evaluation: Evaluation, protocol: int) -> Iterator[list[str]]:
     scores = evaluation.systems[0].scores[protocol]
     yield [
-        f"{scores.protocol} ({scores.unit})",
+        scores.protocol,
         "length",
-        "vocabulary",
-        "distinct-1",
-        "distinct-2",
-        "self-BLEU-4",
-        "different",
-        "repeating",
-        "with [UNK]",
+        "vocab.",
+        "dist-1",
+        "dist-2",
+        "self-BLEU",
+        "distinct",
+        "repeat",
+        "[UNK]",
     ]
     for system in evaluation.systems:
         yield [shown(system.name, LONGEST_NAME), *_diversity_cells(system.diversity[protocol])]

@@ -45,9 +45,9 @@ def test_the_table_gives_words_and_characters_by_name(capsys: pytest.CaptureFixt
     names = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
     assert lines[0] == "3 pictures, 4 references"
     assert lines[2].split() == ["aic-icc", "(words)", *names]
-    assert lines[5].split() == ["chars", "(characters)", *names]
-    assert (lines[3].split()[0], lines[6].split()[0]) == ("captions", "captions")
-    assert lines[3].split()[1:] != lines[6].split()[1:]
+    assert lines[6].split() == ["chars", "(characters)", *names]
+    assert (lines[3].split()[0], lines[7].split()[0]) == ("captions", "captions")
+    assert lines[3].split()[1:] != lines[7].split()[1:]
 
 
 def test_the_scores_file_holds_protocol_versions_counts_and_hashes() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from eval.evaluation import Evaluation, Settings, evaluate_files
-from eval.metrics import METRIC_TITLES, METRICS, Score
+from eval.metrics import METRICS, Score
 from eval.summary import aligned, summary_lines, width
 
 PEOPLE = {
@@ -149,6 +149,5 @@ def test_a_table_s_first_column_is_to_the_left_and_the_others_to_the_right() -> 
 
 def test_what_meteor_does_to_chinese_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METRICS, "meteor", lambda *_: Score.of_means({"meteor": [0.5] * 10}))  # needs Java
-    monkeypatch.setitem(METRIC_TITLES, "meteor", "METEOR")
     evaluation = evaluated(tmp_path, {"good": GOOD}, metrics=("meteor",), resamples=0)
     assert any(line.startswith("METEOR splits Chinese into characters") for line in summary_lines(evaluation))

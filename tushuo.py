@@ -19,6 +19,7 @@ COMMANDS = {
     "preview": ("features.preview", "draw regions and their Chinese names into the pictures"),
     "selfcheck": ("features.selfcheck", "compare a detector with features that somebody published"),
     "train-detector": ("features.train_detector", "train the mini detector on PASCAL VOC"),
+    "clean": ("captioning.clean", "clean a text corpus or the captions of a data set"),
     "train": ("captioning.train", "train a captioner; without arguments, a one-minute run on the samples"),
     "count-ngrams": (
         "captioning.count_ngrams",

@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def check_suffix(path: Path) -> str:
 
 
 @contextmanager
-def replaced_file(path: Path) -> Iterator[IO[str]]:
+def replaced_file(path: Path) -> Iterator[TextIOWrapper]:
     """A UTF-8 text file that takes the place of ``path`` when the block ends well, and is gone otherwise."""
     with file_written_aside(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
         yield file

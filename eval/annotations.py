@@ -16,7 +16,8 @@ separated by ``|``; the apostrophe that keeps a spreadsheet from calculating a c
 ``'@``) is taken off.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -26,7 +27,7 @@ from eval import predictions, references
 from eval.lines import lines_of
 from eval.predictions import PredictedCaption, ScoredCaption
 from eval.problems import AnnotationError, Problem, Problems
-from eval.records import parse_json, read_text
+from eval.records import encoding_of, parse_json, read_text
 from eval.references import CAPTION_LINE, ReferenceFile
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Problem",
     "ReferenceFile",
     "ScoredCaption",
+    "looks_like_captions",
     "read_predictions",
     "read_reference_file",
     "read_references",
@@ -45,6 +47,9 @@ __all__ = [
 Role = Literal["predictions", "references"]
 LINES_LOOKED_AT = 10
 """Of a file of lines, one of the first so many must be in order for its format to be recognised."""
+BYTES_LOOKED_AT = 1 << 16
+_JSON_START = re.compile(r"\[\s*[{\]]|\{\s*[\"}]")
+"""Objects in a list or an object; ``[`` and ``{`` alone may open a sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +87,18 @@ def read_predictions(path: Path) -> dict[str, PredictedCaption]:
     return _read(Path(path), "predictions")
 
 
+def looks_like_captions(path: Path) -> bool:
+    """Whether a file begins as one of `FORMATS` does. If not, it may be plain text of any length.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(BYTES_LOOKED_AT)
+    start = head.decode(encoding_of(head), errors="ignore").lstrip("\ufeff").lstrip()
+    return bool(_JSON_START.match(start) or _line_format(list(islice(lines_of(start), LINES_LOOKED_AT))))
+
+
 def _read(path: Path, role: Role) -> Any:
     name, content = _recognise(path, read_text(path), role)
     read = getattr(FORMATS[name], role)
@@ -110,15 +127,19 @@ def _recognise(path: Path, text: str, role: Role) -> tuple[str, Any]:
             return "jsonl", start.replace("\n", " ")  # one record, which may be written over several lines
         if name := _json_format(content, role):
             return name, content
-    elif first_lines:
-        have_keys = [bool(CAPTION_LINE.fullmatch(line.strip())) for line in first_lines]
-        if "image_id" in first_lines[0] and not have_keys[0]:  # a caption may hold any word
-            return "csv", text
-        if any(have_keys):
-            return "caption-lines", text
+    elif name := _line_format(first_lines):
+        return name, text
     found = f"text that starts with {start[:40]!r}" if start else "an empty file"
     samples = "; ".join(f"{name}: {each.sample}" for name, each in _formats_of(role).items())
     raise AnnotationError([Problem(path=path, found=found, wanted=f"{role} in one of the formats {samples}")])
+
+
+def _line_format(first_lines: Sequence[str]) -> str | None:
+    """The format of lines that are not JSON; None where they are of none."""
+    have_keys = [bool(CAPTION_LINE.fullmatch(line.strip())) for line in first_lines]
+    if have_keys and not have_keys[0] and "image_id" in first_lines[0]:  # a caption may hold any word
+        return "csv"
+    return "caption-lines" if any(have_keys) else None
 
 
 def _json_format(content: Any, role: Role) -> str | None:

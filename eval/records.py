@@ -32,7 +32,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise AnnotationError([Problem(path=path, found=reason, wanted="a readable file")]) from error
-    encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
+    encoding = encoding_of(data)
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -43,6 +43,11 @@ def read_text(path: Path) -> str:
             wanted = "UTF-8; if the file is GBK, convert it: iconv -f GB18030 -t UTF-8 OLD > NEW"
         problem = Problem(path=path, record=line, part="line", found=found, wanted=wanted)
         raise AnnotationError([problem]) from error
+
+
+def encoding_of(data: bytes) -> str:
+    """Of text that begins with these bytes."""
+    return "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
 
 
 def _is_gb18030(data: bytes) -> bool:

@@ -13,6 +13,7 @@ from eval.annotations import (
     PredictedCaption,
     ReferenceFile,
     ScoredCaption,
+    looks_like_captions,
     read_predictions,
     read_reference_file,
     read_references,
@@ -235,3 +236,20 @@ def test_the_sample_of_a_format_is_read_as_what_the_format_holds(file: WriteFile
         assert list(read_predictions(path)) == ["a.jpg"]
     if FORMATS[name].references:
         assert list(read_references(path)) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_told_from_plain_text_by_its_beginning(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "captions"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text("\n" + SAMPLES[name], encoding=encoding)
+        assert looks_like_captions(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "一只狗\n两只猫", "[1] 一只狗", "{一只狗}", "狗 a.jpg#0", "狗" * 100_000]
+)
+def test_sentences_do_not_look_like_captions(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "text"
+    path.write_text(text, encoding="utf-8")
+    assert not looks_like_captions(path)

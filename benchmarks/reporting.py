@@ -4,8 +4,8 @@
     python -m benchmarks.reporting --old_jieba build/jieba-0.38 --out benchmarks/results/reporting.json
 
 Every number of docs/scores.md: 1,000 captions of one system about the test pictures of COCO-CN, and 6,033
-human captions, all in tests/golden_eval. Their words are given; for other segmenters the sentences are joined
-again. `tables` puts the result in the form in which the page holds it. Takes half a minute.
+human captions, all in tests/golden_eval, whose words are separated by spaces. `tables` puts the result in the
+form in which the page holds it. Takes half a minute.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.results import tell
 from eval.metrics import METRIC_TITLES, Scores
 from eval.ngrams import DocumentFrequencies
-from eval.protocols import PROTOCOLS, Protocol, compose, without_full_stop
+from eval.protocols import PROTOCOLS, Protocol, compose, joined
 from eval.scorer import Scorer, evaluate
 from eval.significance import intervals
 
@@ -68,11 +68,6 @@ def references_of(*sources: str) -> References:
         if record["source"] in sources:
             references.setdefault(str(record["image_id"]), []).append(record["caption"])
     return references
-
-
-def joined(sentence: str) -> str:
-    """A sentence as people write it, without spaces between words."""
-    return "".join(sentence.split())
 
 
 def of_captions(change: Callable[[str], str], captions: Captions) -> Captions:
@@ -135,20 +130,24 @@ def by_segmenter(captions: Captions, references: References, old_jieba: Path | N
         return {**row(label, scores), "tokens": round(fmean(lengths), 4)}
 
     yield cut("words given by COCO-CN (`coco-cn`)", PROTOCOLS["coco-cn"], captions, references)
-    texts, people = of_captions(joined, captions), of_references(joined, references)
-    yield cut("jieba 0.42.1 (`aic-icc`)", HEADLINE, texts, people)
-    sentences = [without_full_stop(text) for text in all_texts(texts, people)]
+    yield cut("jieba 0.42.1 (`aic-icc`)", HEADLINE, captions, references)
+    sentences = [HEADLINE.prepare(text) for text in all_texts(captions, references)]
     if old_jieba:
         release, _, words = jieba_words(sentences, old_jieba)
-        yield cut(f"jieba {release}", cutting(release, words), texts, people)
+        yield cut(f"jieba {release}", cutting(release, words), captions, references)
     for label, options in (
         ("jieba 0.42.1 without HMM", {"HMM": False}),
         ("jieba 0.42.1, full mode", {"cut_all": True}),
     ):
         words = jieba_words(sentences, options=options)[2]
-        yield cut(label, cutting("other", words), texts, people)
-    yield cut("characters (`chars`)", PROTOCOLS["chars"], texts, people)
+        yield cut(label, cutting("other", words), captions, references)
+    yield cut("characters (`chars`)", PROTOCOLS["chars"], captions, references)
+    texts, people = of_captions(_unspaced, captions), of_references(_unspaced, references)
     yield cut("none: Chinese given to `coco-en`", PROTOCOLS["coco-en"], texts, people)
+
+
+def _unspaced(text: str) -> str:
+    return "".join(text.split())
 
 
 def all_texts(captions: Captions, references: References) -> list[str]:
@@ -158,7 +157,7 @@ def all_texts(captions: Captions, references: References) -> list[str]:
 
 def by_punctuation(captions: Captions, references: References) -> Iterator[Row]:
     """Full stops added where a careless pipeline leaves them, and other marks taken away."""
-    kept = replace(HEADLINE, name="full stops kept", prepare=lambda text: compose(text).strip())
+    kept = replace(HEADLINE, name="full stops kept", prepare=lambda text: joined(compose(text).strip()))
     stopped, people_stopped = of_captions(_stopped, captions), of_references(_stopped, references)
     yield row("none, or stripped on both sides (`aic-icc`)", evaluate(stopped, people_stopped, HEADLINE))
     yield row("kept on both sides", evaluate(stopped, people_stopped, kept))
@@ -192,7 +191,7 @@ def by_references(captions: Captions) -> Iterator[Row]:
         "the first translated one": {image_id: texts[:1] for image_id, texts in translated.items()},
         "the first written one": {image_id: texts[:1] for image_id, texts in written.items()},
     }.items():
-        yield row(label, evaluate(captions, of_references(joined, references), HEADLINE))
+        yield row(label, evaluate(captions, references, HEADLINE))
 
 
 def by_frequencies(captions: Captions, references: References) -> Iterator[Row]:
@@ -206,7 +205,7 @@ def by_frequencies(captions: Captions, references: References) -> Iterator[Row]:
         (f"the first {SMALL_SET} pictures, counted in their own references", few, few),
         (f"the first {SMALL_SET} pictures, counted in the references of all 1,000", few, references),
     ):
-        cut = [[HEADLINE.cut(joined(text)) for text in texts] for texts in counted.values()]
+        cut = [[HEADLINE.cut(text) for text in texts] for texts in counted.values()]
         scorer = Scorer(scored, HEADLINE, ["cider"], DocumentFrequencies.of(cut, HEADLINE.name))
         scores = scorer.score({image_id: captions[image_id] for image_id in scored})
         yield {"label": label, "cider": round(scores.overall["cider"], 4)}
@@ -214,28 +213,28 @@ def by_frequencies(captions: Captions, references: References) -> Iterator[Row]:
 
 def by_system(references: References) -> Iterator[Row]:
     """Three systems under three protocols: which is ahead, and by how much."""
-    people = of_references(joined, references)
     for system in SYSTEMS:
         captions = captions_of(system)
-        texts = of_captions(joined, captions)
         yield {
             "label": f"system {system}",
-            "coco-cn": round(evaluate(captions, references, "coco-cn").overall["cider"], 4),
-            "aic-icc": round(evaluate(texts, people, HEADLINE).overall["cider"], 4),
-            "chars": round(evaluate(texts, people, "chars").overall["cider"], 4),
+            **{
+                name: round(evaluate(captions, references, name).overall["cider"], 4)
+                for name in ("coco-cn", "aic-icc", "chars")
+            },
         }
 
 
 def jieba_releases(captions: Captions, references: References, old_jieba: Path) -> dict[str, Any]:
     """How many sentences two releases of jieba cut differently."""
     found: dict[str, Any] = {}
+    sentences = [HEADLINE.prepare(text) for text in all_texts(captions, references)]
     cuts = []
     for name, folder in (("old", old_jieba), ("pinned", None)):
-        release, digest, words = jieba_words(all_texts(captions, references), folder)
+        release, digest, words = jieba_words(sentences, folder)
         found[name] = {"release": release, "dictionary_sha256": digest}
         cuts.append(words)
     for side, texts in (("captions", captions.values()), ("references", all_texts({}, references))):
-        listed = list(texts)
+        listed = [*map(HEADLINE.prepare, texts)]
         found[side] = {
             "sentences": len(listed),
             "cut_differently": sum(cuts[0][text] != cuts[1][text] for text in listed),
@@ -246,8 +245,7 @@ def jieba_releases(captions: Captions, references: References, old_jieba: Path) 
 def measure(old_jieba: Path | None) -> dict[str, Any]:
     """All numbers of the page."""
     captions, references = captions_of(SYSTEM), references_of(WRITTEN, TRANSLATED)
-    texts, people = of_captions(joined, captions), of_references(joined, references)
-    headline = evaluate(texts, people, HEADLINE)
+    headline = evaluate(captions, references, HEADLINE)
     ends = intervals(*headline.by_metric)
     files = [GOLDEN / f"predictions_{SYSTEM}.json", GOLDEN / "references.json"]
     return {
@@ -256,12 +254,12 @@ def measure(old_jieba: Path | None) -> dict[str, Any]:
         "n_references": headline.n_references,
         "version": headline.version,
         "segmenter": list(by_segmenter(captions, references, old_jieba)),
-        "punctuation": list(by_punctuation(texts, people)),
-        "references": list(by_references(texts)),
-        "frequencies": list(by_frequencies(texts, people)),
+        "punctuation": list(by_punctuation(captions, references)),
+        "references": list(by_references(captions)),
+        "frequencies": list(by_frequencies(captions, references)),
         "systems": list(by_system(references)),
         "intervals": {name: [round(ends[name].low, 4), round(ends[name].high, 4)] for name in METRICS},
-        "jieba": jieba_releases(texts, people, old_jieba) if old_jieba else None,
+        "jieba": jieba_releases(captions, references, old_jieba) if old_jieba else None,
     }
 
 

@@ -6,6 +6,7 @@ never bears its name: with another segmenter ``aic-icc`` is called ``aic-icc+thu
 the one it is defined by ``aic-icc+jieba-0.38``.
 """
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,11 @@ PINNED_JIEBA = (
     "jieba 0.42.1, dict.txt sha256 7197c3211ddd98962b036cdf40324d1ea2bfaa12bd028e68faa70111a88e12a8"
 )
 """jieba's last release as published; any other cuts some captions differently."""
+
+JOINING = "drop spaces between Chinese characters"
+_HAN = "[〇㐀-䶿一-鿿豈-\ufaff\U00020000-\U0003ffff]"
+"""〇, the unified ideographs with extension A, the compatibility ideographs, all other extensions."""
+_SPACE_IN_CHINESE = re.compile(rf"(?<={_HAN})\s+(?={_HAN})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +77,15 @@ def without_full_stop(text: str) -> str:
     return compose(text).strip().replace("。", "")
 
 
+def joined(text: str) -> str:
+    """Without white space between two Chinese characters; Latin words stay apart, as in iPhone 手机.
+
+    Files with their words already separated are then cut like files without: the segmenter of the protocol
+    decides where words end, not that of the file.
+    """
+    return _SPACE_IN_CHINESE.sub("", text)
+
+
 def through_the_treebank(words: list[str]) -> list[str]:
     """What the COCO caption code makes of words that are already separated.
 
@@ -91,9 +106,9 @@ PROTOCOLS: dict[str, Protocol] = {
         Protocol(
             name="aic-icc",
             segmenter=SEGMENTERS["jieba"],
-            prepare=without_full_stop,
+            prepare=lambda text: joined(without_full_stop(text)),
             finish=through_the_treebank,
-            before=("NFC", "strip", "remove 。"),
+            before=("NFC", "strip", "remove 。", JOINING),
             after=("Penn Treebank tokens", "lower case", "drop punctuation tokens"),
             source="AI Challenger 2017 caption_eval, github.com/AIChallenger/AI_Challenger_2017",
             pinned=PINNED_JIEBA,
@@ -148,6 +163,9 @@ def find_protocol(name: str, segmenter: str = "") -> Protocol:
     protocol = PROTOCOLS[name]
     if segmenter and segmenter != protocol.segmenter.name:
         other = find_segmenter(segmenter)
+        if other.unit == "given words" and JOINING in protocol.before:  # it goes by those very spaces
+            before = tuple(step for step in protocol.before if step != JOINING)
+            protocol = replace(protocol, prepare=without_full_stop, before=before)
         return replace(protocol, name=f"{name}+{segmenter}", segmenter=other, pinned="")
     if protocol.pinned and protocol.version() != protocol.pinned:
         return _with_another_version(protocol)

@@ -1,6 +1,7 @@
 """From a caption to the tokens that are counted, by the name of the protocol."""
 
 import dataclasses
+import itertools
 import shutil
 import unicodedata
 
@@ -71,6 +72,26 @@ def test_words_and_characters_cover_the_same_text(text: str) -> None:
     assert "".join(cut(text, "aic-icc")) == "".join(cut(text, "chars"))
 
 
+@settings(deadline=None)
+@given(st.text(alphabet="一个男人骑着自行车狗，！。“”〇㐀aB1", max_size=20), st.data())
+def test_spaces_between_chinese_characters_change_no_word(text: str, data: st.DataObject) -> None:
+    spaced = text[:1]
+    for left, right in itertools.pairwise(text):
+        chinese = not (left + right).isascii() and left not in "aB1" and right not in "aB1"
+        spaced += (data.draw(st.sampled_from(["", " ", "　", "\n "])) if chinese else "") + right
+    assert cut(spaced, "aic-icc") == cut(text, "aic-icc")
+
+
+def test_spaces_beside_latin_words_stay() -> None:
+    assert cut("iPhone 手机 New York 街 道", "aic-icc") == ["iphone", "手机", "new", "york", "街道"]
+
+
+def test_a_segmenter_that_goes_by_spaces_is_left_them() -> None:
+    protocol = find_protocol("aic-icc", "whitespace")
+    assert protocol.cut("一只 狗 在 跑。") == ["一只", "狗", "在", "跑"]
+    assert protocol.steps[:4] == ("NFC", "strip", "remove 。", "split at white space")
+
+
 def test_a_sentence_of_full_stops_has_no_token() -> None:
     assert [cut("。 。", name) for name in ("aic-icc", "chars")] == [[], []]
 
@@ -85,7 +106,13 @@ def test_every_protocol_says_what_it_counts_and_where_it_comes_from() -> None:
 def test_another_segmenter_changes_the_protocols_name_steps_and_unit() -> None:
     protocol = find_protocol("aic-icc", "chars")
     assert (protocol.name, protocol.unit) == ("aic-icc+chars", "characters")
-    assert protocol.steps[:4] == ("NFC", "strip", "remove 。", "drop white space, one token a character")
+    assert protocol.steps[:5] == (
+        "NFC",
+        "strip",
+        "remove 。",
+        "drop spaces between Chinese characters",
+        "drop white space, one token a character",
+    )
     assert protocol.cut("“狗”。") == ["狗"]
     scores = evaluate({"1": "狗"}, {"1": ["狗"]}, protocol)
     assert (scores.protocol, scores.segmenter) == ("aic-icc+chars", "chars")

@@ -52,6 +52,12 @@ def test_the_measured_numbers_are_those_of_the_code() -> None:
     assert {**row(first["label"], given), "tokens": first["tokens"]} == first
 
 
+def test_the_headline_is_what_the_protocol_gives_for_the_very_files() -> None:
+    headline = evaluate(captions_of(SYSTEM), references_of(WRITTEN, TRANSLATED), "aic-icc")
+    second = RESULT["segmenter"][1]
+    assert {**row(second["label"], headline), "tokens": second["tokens"]} == second
+
+
 def test_the_page_names_every_protocol_with_its_source() -> None:
     lines = {line.split("`")[1]: line for line in PAGE.splitlines() if line.startswith("| `")}
     assert lines.keys() == PROTOCOLS.keys()

@@ -118,7 +118,9 @@ def test_what_was_detected_and_named_is_said(tmp_path: Path) -> None:
 def test_protocol_versions_and_files_end_the_page(tmp_path: Path) -> None:
     evaluation = evaluated(tmp_path, {"good": GOOD}, resamples=0)
     words, characters, predictions, references = list(summary_lines(evaluation))[-4:]
-    assert words.startswith("aic-icc: NFC, strip, remove 。, jieba precise mode, HMM")
+    assert words.startswith(
+        "aic-icc: NFC, strip, remove 。, drop spaces between Chinese characters, jieba precise mode, HMM"
+    )
     assert "; jieba 0.42.1, dict.txt sha256 7197c3211ddd9896" in words
     assert characters.startswith("chars: NFC, strip, remove 。")
     assert predictions.endswith(

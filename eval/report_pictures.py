@@ -142,7 +142,8 @@ class CardMaker:
         stack: Closes the regions file of the settings.
 
     Raises:
-        ValueError: An image id fits several files of the folder, or the regions file cannot be used.
+        ValueError: An image id fits several files of the folder or several pictures of the regions file, or
+            that cannot be used.
         OSError: ``images`` is no folder.
     """
 
@@ -159,7 +160,7 @@ class CardMaker:
         self._metric = ranking_metric(evaluation)
         self._thumbnails = _thumbnails(images, image_ids) if images else None
         regions = evaluation.settings.regions
-        self._boxes = _boxes(regions, stack) if regions else None
+        self._boxes = _boxes(regions, image_ids, stack) if regions else None
 
     def card(self, rank: int, image_id: str) -> Card:
         """The card of one picture."""
@@ -255,7 +256,7 @@ def _thumbnails(folder: Path, image_ids: Sequence[str]) -> Callable[[str], str]:
     return thumbnail
 
 
-def _boxes(path: Path, stack: ExitStack) -> Callable[[str], str | None]:
+def _boxes(path: Path, image_ids: Sequence[str], stack: ExitStack) -> Callable[[str], str | None]:
     """Image id -> SVG of its best boxes, None for a picture that the regions file does not hold."""
     from markupsafe import Markup
 
@@ -268,11 +269,12 @@ def _boxes(path: Path, stack: ExitStack) -> Callable[[str], str | None]:
         lexicon = Lexicon.load("zh", store.vocabulary_id, store.vocabulary)
     except LexiconError:  # classes that nobody has translated keep their English names
         lexicon = None
+    names_in_file = match_ids(image_ids, store.image_ids).references
 
     def svg(image_id: str) -> str | None:
-        if image_id not in store:
+        if image_id not in names_in_file:
             return None
-        regions = store.regions(image_id)
+        regions = store.regions(names_in_file[image_id])
         names = [store.vocabulary[i] for i in regions.object_ids]
         labels = region_labels(regions, lexicon) if lexicon else names
         # the drawing escapes its text

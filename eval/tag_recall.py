@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval.annotations import PredictedCaption
+from eval.matching import match_ids
 from eval.naming import Namer, one_name
 from eval.protocols import find_protocol
 
@@ -123,11 +124,12 @@ def detections_of_regions(
 
     Args:
         path: Regions file, or a folder of shards.
-        image_ids: Pictures wanted, by a name that the file knows them by; others are left out.
+        image_ids: Pictures wanted, matched with the file's by `eval.matching`; those it lacks are left out.
         min_score: Regions below are no detections.
 
     Raises:
         StoreError: The file cannot be used, or holds none of the pictures.
+        ValueError: An id could be several pictures of the file.
         LexiconError: Nobody has named its classes in Chinese.
     """
     from features.store import RegionStore, StoreError
@@ -137,10 +139,9 @@ def detections_of_regions(
         lexicon = Lexicon.load("zh", store.vocabulary_id, store.vocabulary)
         objects = {
             image_id: frozenset(
-                tag.text for tag in tags_of(store.regions(image_id), lexicon, min_score=min_score)
+                tag.text for tag in tags_of(store.regions(name), lexicon, min_score=min_score)
             )
-            for image_id in image_ids
-            if image_id in store
+            for image_id, name in match_ids(image_ids, store.image_ids).references.items()
         }
         if not objects:
             raise StoreError(

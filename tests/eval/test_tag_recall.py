@@ -82,10 +82,15 @@ def test_predictions_without_tags_have_no_detections() -> None:
     assert detections_of_predictions({"1.jpg": PredictedCaption("1.jpg", "一只狗")}) is None
 
 
-def write_regions(path: Path, vocabulary_id: str, vocabulary: tuple[str, ...]) -> None:
+def write_regions(
+    path: Path,
+    vocabulary_id: str,
+    vocabulary: tuple[str, ...],
+    names: tuple[str, str] = ("val/1.jpg", "val/2.jpg"),
+) -> None:
     """The last class at 0.9, the first at 0.1 in one picture; no region in another."""
     regions = []
-    for image_id, n in (("val/1.jpg", 2), ("val/2.jpg", 0)):
+    for image_id, n in zip(names, (2, 0), strict=True):
         boxes = np.array([[0, 0, 40, 30]] * n, np.float32).reshape(n, 4)
         regions.append(
             Regions(
@@ -112,6 +117,13 @@ def test_objects_of_a_regions_file_are_named_in_chinese(tmp_path: Path) -> None:
     assert found.objects == {"1.jpg": {lexicon.texts[-1]}, "2.jpg": frozenset()}
     assert found.vocabulary == set(lexicon.texts)
     assert found.source == "regions.h5, voc-20, regions of score 0.2 and more"
+
+
+def test_pictures_of_a_regions_file_are_found_by_the_rule_for_all_ids(tmp_path: Path) -> None:
+    lexicon = Lexicon.load("zh", "voc-20")
+    write_regions(tmp_path / "regions.h5", "voc-20", lexicon.english, names=("000000000042.jpg", "b.jpg"))
+    found = detections_of_regions(tmp_path / "regions.h5", ["42", "sub/b.jpg"])
+    assert found.objects.keys() == {"42", "sub/b.jpg"}
 
 
 def test_the_least_score_of_a_detection_is_a_choice(tmp_path: Path) -> None:

@@ -45,13 +45,18 @@ class Settings:
     resamples: int = RESAMPLES
     """Random draws of pictures behind intervals and tests of significance; 0 for neither."""
     confidence: float = CONFIDENCE
-    """Of the intervals."""
+    """Confidence of the intervals, between 0 and 1."""
     regions: Path | None = None
     """Regions file: which of its objects Chinese captions name, and boxes for the report's pictures. Without
     it, the tags beside the captions are what was detected."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before any file is read."""
+        for names, what in ((self.protocols, "protocols"), (self.metrics, "metrics")):
+            if not names or len(set(names)) < len(names):
+                raise ValueError(
+                    f"{what}: wanted one or more different ones, got {', '.join(names) or 'none'}"
+                )
         self.found_protocols()
         check_metrics(self.metrics)
         if self.resamples < 0:

@@ -27,7 +27,7 @@ from eval.report_pictures import (
 from eval.report_text import LANGUAGES, TEXTS, bilingual
 from eval.shown import shown
 from eval.significance import PairedTest
-from eval.tables import SIGNIFICANCE, score_tables
+from eval.tables import SIGNIFICANCE, confidence_text, score_tables
 
 
 def render_report(
@@ -93,7 +93,7 @@ def render_report(
             groups=((group, [maker.card(*ranked) for ranked in group.pictures]) for group in groups),
             changed=[maker.card(*ranked) for ranked in changed],
             command=command,
-            confidence=f"{evaluation.settings.confidence:.0%}",
+            confidence=confidence_text(evaluation.settings.confidence),
             date=datetime.date.today().isoformat(),
         )
 

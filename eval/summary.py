@@ -8,7 +8,7 @@ from eval.diversity import Diversity
 from eval.evaluation import Evaluation
 from eval.metrics import METRIC_NOTES, METRIC_TITLES
 from eval.shown import shown
-from eval.tables import SIGNIFICANCE, ScoreTable, score_tables, source_lines
+from eval.tables import SIGNIFICANCE, ScoreTable, confidence_text, score_tables, source_lines
 
 LONGEST_NAME = 40
 """Characters of a system's name that are shown."""
@@ -62,7 +62,8 @@ def _legend(evaluation: Evaluation, tables: Sequence[ScoreTable]) -> Iterator[st
     settings = evaluation.settings
     yield from (f"{METRIC_NOTES[metric]}." for metric in tables[0].metrics if metric in METRIC_NOTES)
     if settings.resamples:
-        yield f"from, to: {settings.confidence:.0%} interval, {settings.resamples:,} draws of pictures."
+        confidence = confidence_text(settings.confidence)
+        yield f"from, to: {confidence} interval, {settings.resamples:,} draws of pictures."
     if evaluation.comparisons:
         n_pairs = math.comb(len(evaluation.systems), 2)
         yield from _test_legend(evaluation.systems[0].name, n_pairs, settings.resamples, tables)

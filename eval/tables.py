@@ -96,6 +96,11 @@ def latex_tables(evaluation: Evaluation) -> str:
     return head + "\n".join(_latex(table) for table in score_tables(evaluation))
 
 
+def confidence_text(confidence: float) -> str:
+    """A confidence in per cent, with all its digits: 95%, 99.5%."""
+    return f"{100 * confidence:g}%"
+
+
 def source_lines(evaluation: Evaluation) -> list[str]:
     """The files that were scored and, last, the one scored against, with their SHA-256."""
     sources = [*(system.source for system in evaluation.systems), evaluation.references_source]
@@ -172,7 +177,7 @@ def _caption(table: ScoreTable) -> str:
     sentences += [METRIC_NOTES[metric] for metric in table.metrics if metric in METRIC_NOTES]
     cells = [cell for _, row in table.rows for cell in row.values()]
     if any(cell.interval for cell in cells):
-        sentences.append(f"Intervals: bootstrap over pictures, {table.confidence:.0%}")
+        sentences.append(f"Intervals: bootstrap over pictures, {confidence_text(table.confidence)}")
     if table.tested:
         tests = f"paired test, p at most {SIGNIFICANCE}, corrected for the number of pairs"
         sentences.append(

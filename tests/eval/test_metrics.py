@@ -7,14 +7,26 @@ import pytest
 
 from eval.bleu import bleu
 from eval.cider import cider
+from eval.meteor import NAME as METEOR
+from eval.metrics import METRIC_TITLES, METRICS
 from eval.rouge import rouge
 from eval.scorer import evaluate
+from eval.spice import NAME as SPICE
 
 NEAR = pytest.approx
 
 
 def tokens(*sentences: str) -> list[list[str]]:
     return [sentence.split() for sentence in sentences]
+
+
+def test_every_number_has_a_title_without_which_tables_would_pass_over_it() -> None:
+    names = [
+        name
+        for metric in METRICS.keys() - {METEOR, SPICE}  # which need Java
+        for name in METRICS[metric](tokens("a"), [tokens("a")]).overall
+    ]
+    assert {*names, METEOR, SPICE} == METRIC_TITLES.keys()
 
 
 def test_bleu_is_the_geometric_mean_of_clipped_precisions() -> None:

@@ -8,7 +8,14 @@ import pytest
 
 from eval.inputs import Source
 from eval.significance import Comparison, Interval, PairedTest
-from eval.tables import escape_latex, escape_markdown, latex_tables, markdown_tables, score_tables
+from eval.tables import (
+    confidence_text,
+    escape_latex,
+    escape_markdown,
+    latex_tables,
+    markdown_tables,
+    score_tables,
+)
 
 HASH = "7197c3211ddd98962b036cdf40324d1ea2bfaa12bd028e68faa70111a88e12a8"
 HOSTILE = "a|b_c*d*`e`<b>[x](y)\\input{f}%$&#~^\"'--\u202e\n"
@@ -193,3 +200,8 @@ def test_latex_says_what_chinese_needs() -> None:
     assert all(line.startswith("% ") for line in head)
     assert "booktabs" in head[0]
     assert "xeCJK" in head[1]
+
+
+@pytest.mark.parametrize(("confidence", "text"), [(0.95, "95%"), (0.995, "99.5%"), (0.57, "57%")])
+def test_no_digit_of_a_confidence_is_lost(confidence: float, text: str) -> None:
+    assert confidence_text(confidence) == text

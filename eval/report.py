@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from eval import charts
 from eval.evaluation import Evaluation
+from eval.method import confidence_text, method
 from eval.metrics import METRIC_TITLES
 from eval.report_figures import RECALL, VARIETY, object_counts, tiles, wording
 from eval.report_pictures import (
@@ -27,7 +28,7 @@ from eval.report_pictures import (
 from eval.report_text import LANGUAGES, TEXTS, bilingual
 from eval.shown import shown
 from eval.significance import PairedTest
-from eval.tables import SIGNIFICANCE, confidence_text, score_tables
+from eval.tables import SIGNIFICANCE, score_tables
 
 
 def render_report(
@@ -93,6 +94,7 @@ def render_report(
             groups=((group, [maker.card(*ranked) for ranked in group.pictures]) for group in groups),
             changed=[maker.card(*ranked) for ranked in changed],
             command=command,
+            method=list(method(evaluation)),
             confidence=confidence_text(evaluation.settings.confidence),
             date=datetime.date.today().isoformat(),
         )

@@ -50,6 +50,37 @@ TEXTS = {
     "distribution_of": ("各图片 {metric} 的分布，{name}", "{metric} of each picture, {name}"),
     "median_zero": ("中位数 {median}；{zero} 的图片得 0 分", "median {median}; {zero} of pictures score 0"),
     "protocol": ("评测方法", "Protocol"),
+    "method": ("计算方法", "How it was computed"),
+    "method_program": ("程序：{program}", "Program: {program}"),
+    "method_bleu-4": (
+        "BLEU：整个语料累计；长度惩罚取每张图片最接近的人工描述长度",
+        "BLEU: of the whole corpus; brevity penalty by each picture's closest reference length",
+    ),
+    "method_rouge-l": (
+        "ROUGE-L：β = 1.2，取人工描述中最高的准确率和召回率",
+        "ROUGE-L: beta 1.2, the best precision and the best recall among the references",
+    ),
+    "method_cider": (
+        "CIDEr：即 COCO 服务器所用的 CIDEr-D；文档频率取自参评的 {n} 张图片的人工描述",
+        "CIDEr: CIDEr-D as the COCO server computes it; document frequencies from the references of the {n} "
+        "scored pictures",
+    ),
+    "method_cider-unclipped": (
+        "CIDEr（unclipped）：无截断、无长度惩罚（arXiv:1411.5726 式 1–3）；"
+        "文档频率取自参评的 {n} 张图片的人工描述",
+        "CIDEr (unclipped): without clipping and length penalty (arXiv:1411.5726, equations 1 to 3); "
+        "document frequencies from the references of the {n} scored pictures",
+    ),
+    "method_intervals": (
+        "区间：对图片做自助法的 {confidence} 百分位区间，抽取 {resamples} 次，随机种子 {seed}",
+        "Intervals: {confidence}, percentile bootstrap over pictures, {resamples} draws, seed {seed}",
+    ),
+    "method_tests": (
+        "检验：成对近似随机化，双侧，{resamples} 次，随机种子 {seed}；p 值按 {pairs} 对系统做 Holm 校正；"
+        "差值的区间用成对自助法",
+        "Tests: paired approximate randomisation, two-sided, {resamples} draws, seed {seed}; p corrected by "
+        "Holm's method, pairs of systems: {pairs}; intervals of differences: paired bootstrap",
+    ),
     "predictions_of": ("{name} 的描述", "captions of {name}"),
     "references_file": ("人工描述", "human captions"),
     "file_counts": ("{captions} 条描述，{images} 张图片", "{captions} captions of {images} pictures"),

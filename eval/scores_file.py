@@ -5,12 +5,12 @@ docs/formats.md describes it. Keys are never renamed; `SCHEMA` counts up where o
 
 import json
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from eval.evaluation import Evaluation, Settings, System
+from eval.method import method_lines, program
 from eval.metrics import METRIC_NOTES, Scores
-from eval.significance import Comparison, Interval
+from eval.significance import SEED, Comparison, Interval
 
 SCHEMA = 2
 """1 held a single system, its scores by segmenter, and had no number."""
@@ -27,8 +27,9 @@ def scores_content(evaluation: Evaluation) -> dict[str, Any]:
     """JSON-ready; the same files and settings give the same content, wherever they are scored."""
     return {
         "schema": SCHEMA,
-        "scorer": f"tushuo {_version()}",
+        "scorer": program(),
         "settings": _settings(evaluation.settings),
+        "method": method_lines(evaluation),
         "ranges": {
             name: [0, 10 if name.startswith("cider") else 1]
             for name in evaluation.systems[0].scores[0].overall
@@ -46,13 +47,6 @@ def scores_content(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _version() -> str:
-    try:
-        return version("tushuo")
-    except PackageNotFoundError:
-        return "from source"
-
-
 def _settings(settings: Settings) -> dict[str, Any]:
     """What decides the numbers."""
     return {
@@ -62,6 +56,10 @@ def _settings(settings: Settings) -> dict[str, Any]:
         "allow_missing": settings.allow_missing,
         "allow_extra": settings.allow_extra,
         "resamples": settings.resamples,
+        "seed": SEED,
+        "interval": "percentile bootstrap over pictures",
+        "test": "paired approximate randomisation",
+        "correction": "Holm",
         "confidence": settings.confidence,
         "regions": str(settings.regions) if settings.regions else None,
     }

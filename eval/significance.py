@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eval.metrics import Score
 
 RESAMPLES = 1000
+SEED = 0
 CONFIDENCE = 0.95
 
 _CHUNK = 2_000_000
@@ -74,7 +75,7 @@ class Comparison:
 
 
 def intervals(
-    *scores: "Score", resamples: int = RESAMPLES, seed: int = 0, confidence: float = CONFIDENCE
+    *scores: "Score", resamples: int = RESAMPLES, seed: int = SEED, confidence: float = CONFIDENCE
 ) -> dict[str, Interval]:
     """Percentile bootstrap interval of every overall number.
 
@@ -98,7 +99,7 @@ def compare(
     *,
     protocol: str,
     resamples: int = RESAMPLES,
-    seed: int = 0,
+    seed: int = SEED,
     confidence: float = CONFIDENCE,
 ) -> tuple[Comparison, ...]:
     """Test every pair of systems by every metric.

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from eval.diversity import Diversity
 from eval.evaluation import Evaluation
+from eval.method import confidence_text, method_lines
 from eval.metrics import METRIC_NOTES, METRIC_TITLES
 from eval.shown import shown
-from eval.tables import SIGNIFICANCE, ScoreTable, confidence_text, score_tables, source_lines
+from eval.tables import SIGNIFICANCE, ScoreTable, score_tables, source_lines
 
 LONGEST_NAME = 40
 """Characters of a system's name that are shown."""
@@ -125,9 +126,10 @@ def _percent(share: float | None) -> str:
 
 
 def _origins(evaluation: Evaluation) -> Iterator[str]:
-    """How to get the same numbers again: what was done to the captions of which files."""
+    """How to get the same numbers again: what was done to the captions of which files, and computed how."""
     for scores in evaluation.systems[0].scores:
         yield f"{scores.protocol}: {', '.join(scores.steps)}; {scores.version}"
+    yield from method_lines(evaluation)
     yield from source_lines(evaluation)
 
 

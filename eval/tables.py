@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eval.evaluation import Evaluation
+from eval.method import method_lines
 from eval.metrics import METRIC_NOTES, METRIC_TITLES, Scores
 from eval.shown import shown
 from eval.significance import Comparison, Interval
@@ -61,8 +62,6 @@ class ScoreTable:
     """Of the first system; the protocol, the pictures and the metrics are those of all."""
     tested: bool
     """Whether the systems were compared."""
-    confidence: float
-    """Of the intervals."""
     rows: tuple[tuple[str, dict[str, Cell]], ...]
     """Name of a system -> metric -> its number, in the order of the systems and of `METRIC_TITLES`."""
 
@@ -81,24 +80,19 @@ def score_tables(evaluation: Evaluation) -> tuple[ScoreTable, ...]:
 
 
 def markdown_tables(evaluation: Evaluation) -> str:
-    """One table a protocol, intervals in brackets, for GitHub and its like; below them the files."""
-    listed = "".join(f"- {escape_markdown(line)}\n" for line in source_lines(evaluation))
+    """One table a protocol, intervals in brackets, for GitHub and its like; below them method and files."""
+    listed = "".join(f"- {escape_markdown(line)}\n" for line in _method_and_sources(evaluation))
     return "\n".join([*map(_markdown, score_tables(evaluation)), listed])
 
 
 def latex_tables(evaluation: Evaluation) -> str:
-    """One booktabs table a protocol, intervals in small print under the numbers; the files in comments."""
+    """One booktabs table a protocol, intervals in small print under the numbers; the rest in comments."""
     head = (
         "% \\usepackage{booktabs,textcomp}\n"
         "% Chinese names: \\usepackage{xeCJK} with XeLaTeX, or the class or package ctex; pdfLaTeX cannot.\n"
     )
-    head += "".join(f"% {line}\n" for line in source_lines(evaluation))
+    head += "".join(f"% {line}\n" for line in _method_and_sources(evaluation))
     return head + "\n".join(_latex(table) for table in score_tables(evaluation))
-
-
-def confidence_text(confidence: float) -> str:
-    """A confidence in per cent, with all its digits: 95%, 99.5%."""
-    return f"{100 * confidence:g}%"
 
 
 def source_lines(evaluation: Evaluation) -> list[str]:
@@ -108,6 +102,10 @@ def source_lines(evaluation: Evaluation) -> list[str]:
         f"{shown(each.path)}: {each.n_captions} captions of {each.n_images} pictures, sha256 {each.sha256}"
         for each in sources
     ]
+
+
+def _method_and_sources(evaluation: Evaluation) -> list[str]:
+    return method_lines(evaluation) + source_lines(evaluation)
 
 
 def escape_markdown(text: str) -> str:
@@ -142,7 +140,6 @@ def _score_table(evaluation: Evaluation, index: int, protocol: str) -> ScoreTabl
     return ScoreTable(
         scores=systems[0][1],
         tested=bool(comparisons),
-        confidence=evaluation.settings.confidence,
         rows=tuple(rows),
     )
 
@@ -175,9 +172,6 @@ def _caption(table: ScoreTable) -> str:
         f"{scores.n_images} pictures, {scores.n_references} references",
     ]
     sentences += [METRIC_NOTES[metric] for metric in table.metrics if metric in METRIC_NOTES]
-    cells = [cell for _, row in table.rows for cell in row.values()]
-    if any(cell.interval for cell in cells):
-        sentences.append(f"Intervals: bootstrap over pictures, {confidence_text(table.confidence)}")
     if table.tested:
         tests = f"paired test, p at most {SIGNIFICANCE}, corrected for the number of pairs"
         sentences.append(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from eval.evaluation import Evaluation, Settings, evaluate_files
+from eval.method import method_lines
 from eval.metrics import METRICS, Score
 from eval.summary import aligned, summary_lines, width
 
@@ -117,7 +118,8 @@ def test_what_was_detected_and_named_is_said(tmp_path: Path) -> None:
 
 def test_protocol_versions_and_files_end_the_page(tmp_path: Path) -> None:
     evaluation = evaluated(tmp_path, {"good": GOOD}, resamples=0)
-    words, characters, predictions, references = list(summary_lines(evaluation))[-4:]
+    words, characters, *method, predictions, references = list(summary_lines(evaluation))[-8:]
+    assert method == method_lines(evaluation)
     assert words.startswith(
         "aic-icc: NFC, strip, remove 。, drop spaces between Chinese characters, jieba precise mode, HMM"
     )

@@ -1,11 +1,12 @@
 """Files in, one `Evaluation` out: what `python -m eval` prints, writes and reports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from eval.annotations import PredictedCaption
+from eval.cautions import Caution, few_pictures, unsegmented
 from eval.diversity import Diversity, measure_diversity
 from eval.inputs import Inputs, Predictions, Source, read_inputs
 from eval.metrics import DEFAULT_METRICS, Scores, check_metrics
@@ -118,6 +119,8 @@ class Evaluation:
     references_source: Source
     comparisons: tuple[Comparison, ...]
     """Every pair of systems under every protocol."""
+    cautions: tuple[Caution, ...]
+    """What must be said before the numbers."""
     settings: Settings
 
 
@@ -181,8 +184,23 @@ def evaluate_files(
         references=inputs.references,
         references_source=inputs.references_source,
         comparisons=_comparisons(scores, settings),
+        cautions=tuple(_cautions(inputs, texts, people, protocols)),
         settings=settings,
     )
+
+
+def _cautions(
+    inputs: Inputs,
+    texts: Mapping[str, Mapping[str, str]],
+    people: Mapping[str, Sequence[str]],
+    protocols: Sequence[Protocol],
+) -> Iterator[Caution]:
+    files = {system.source.path: [*texts[system.name].values()] for system in inputs.systems}
+    files[inputs.references_source.path] = [*chain.from_iterable(people.values())]
+    for protocol in protocols:
+        for path, sentences in files.items():
+            yield from unsegmented(path, sentences, protocol)
+    yield from few_pictures(len(inputs.references), inputs.references_source.n_images)
 
 
 def _texts(system: Predictions, inputs: Inputs) -> dict[str, str]:

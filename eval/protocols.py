@@ -26,6 +26,7 @@ PINNED_JIEBA = (
 JOINING = "drop spaces between Chinese characters"
 _HAN = "[〇㐀-䶿一-鿿豈-\ufaff\U00020000-\U0003ffff]"
 """〇, the unified ideographs with extension A, the compatibility ideographs, all other extensions."""
+_CHINESE = re.compile(_HAN)
 _SPACE_IN_CHINESE = re.compile(rf"(?<={_HAN})\s+(?={_HAN})")
 
 
@@ -84,6 +85,11 @@ def joined(text: str) -> str:
     decides where words end, not that of the file.
     """
     return _SPACE_IN_CHINESE.sub("", text)
+
+
+def n_chinese(text: str) -> int:
+    """Chinese characters of the text, punctuation not among them."""
+    return len(_CHINESE.findall(text))
 
 
 def through_the_treebank(words: list[str]) -> list[str]:

@@ -23,6 +23,18 @@ TEXTS = {
         "{name} 中有 {extra} 条描述的图片没有人工描述，已略过。",
         "{name}: {extra} captions belong to pictures without references and were passed over.",
     ),
+    "unsegmented": (
+        "疑似未分词：在 {protocol} 下，{path} 平均每句只有 {tokens} 个词，却有 {characters} 个汉字。"
+        "请改用 aic-icc 或 chars 协议。",
+        "LOOKS UNSEGMENTED: under {protocol}, sentences of {path} have {tokens} tokens on average, but "
+        "{characters} Chinese characters. Score them under aic-icc or chars.",
+    ),
+    "few_pictures": (
+        "图片太少：{total} 张图片中只评了 {scored} 张；少于 {wanted} 张时，"
+        "CIDEr（文档频率）和置信区间都不可靠。",
+        "TOO FEW PICTURES: {scored} of {total} were scored; with fewer than {wanted}, neither CIDEr (its "
+        "document frequencies) nor intervals can be relied on.",
+    ),
     "scores": ("得分", "Scores"),
     "ranges": (
         "CIDEr 在 0–10 之间，其他在 0–1 之间。不同协议的分数不能互相比较。",

@@ -43,6 +43,7 @@ def scores_content(evaluation: Evaluation) -> dict[str, Any]:
         "n_images": len(evaluation.references),
         "n_references": sum(map(len, evaluation.references.values())),
         "systems": [_system(system) for system in evaluation.systems],
+        "warnings": [*map(str, evaluation.cautions)],
         "comparisons": [_comparison(comparison) for comparison in evaluation.comparisons],
     }
 

@@ -30,6 +30,7 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
             yield f"LEFT OUT: {len(system.missing)} reference pictures without a caption of {name}"
         if system.extra:
             yield f"left out: {len(system.extra)} captions of {name} without references"
+    yield from map(str, evaluation.cautions)
     tables = score_tables(evaluation)
     yield from ("", *aligned([row for table in tables for row in _score_rows(table)]))
     yield from ("", *_legend(evaluation, tables))

@@ -8,7 +8,7 @@ from pathlib import Path
 from eval.annotations import PredictedCaption
 from eval.cautions import Caution, few_pictures, unsegmented
 from eval.diversity import Diversity, measure_diversity
-from eval.inputs import Inputs, Predictions, Source, read_inputs
+from eval.inputs import FilesRefused, Inputs, Predictions, Source, read_inputs
 from eval.metrics import DEFAULT_METRICS, Scores, check_metrics
 from eval.protocols import Protocol, find_protocol
 from eval.scorer import Scorer
@@ -143,9 +143,8 @@ def evaluate_files(
 
     Raises:
         FilesRefused: A file cannot be used, an id is ambiguous, the files name different pictures and that
-            was not allowed, or they share none.
-        ValueError: The regions file cannot be used or holds none of the pictures, or a reference holds no
-            token.
+            was not allowed, they share none, or references hold no token.
+        ValueError: The regions file cannot be used or holds none of the pictures.
     """
     settings = settings or Settings()
     inputs = read_inputs(
@@ -162,7 +161,7 @@ def evaluate_files(
     ]
     scores: dict[str, list[Scores]] = {name: [] for name in texts}
     for protocol in protocols:
-        scorer = Scorer(people, protocol, settings.metrics)
+        scorer = _scorer(people, protocol, settings, references)
         for name, captions in texts.items():
             scores[name].append(_with_intervals(scorer.score(captions), settings))
     return Evaluation(
@@ -201,6 +200,15 @@ def _cautions(
         for path, sentences in files.items():
             yield from unsegmented(path, sentences, protocol)
     yield from few_pictures(len(inputs.references), inputs.references_source.n_images)
+
+
+def _scorer(
+    people: Mapping[str, Sequence[str]], protocol: Protocol, settings: Settings, path: Path
+) -> Scorer:
+    try:
+        return Scorer(people, protocol, settings.metrics)
+    except ValueError as error:  # references without a token; it knows no files
+        raise FilesRefused(f"{path}: {error}") from error
 
 
 def _texts(system: Predictions, inputs: Inputs) -> dict[str, str]:

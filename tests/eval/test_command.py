@@ -205,6 +205,17 @@ def test_the_problems_of_all_files_are_told_a_line_each(capsys: pytest.CaptureFi
     assert [line[:20] for line in err.splitlines()] == ["eval: broken.json, r", "eval: short.json has"]
 
 
+def test_references_without_a_token_are_told_all_at_once_with_their_file(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("refs.json", [{**each, "caption": ["。"]} for each in REFERENCES])
+    assert main(["captions.json", "refs.json"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "eval: refs.json: 3 problems:"
+    assert lines[1] == "eval: picture 'a.jpg': reference '。' holds no token under aic-icc; remove it"
+    assert len(lines) == 4
+
+
 def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt

@@ -59,6 +59,17 @@ class Said:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Thumbnail:
+    """A picture made small."""
+
+    uri: str
+    """JPEG as a data URI."""
+    width: int
+    """Pixels; told to the browser, so that nothing moves when the picture is decoded."""
+    height: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """One picture on the page."""
 
@@ -70,8 +81,7 @@ class Card:
     """What any of the systems names counts as named; None where nobody looked for objects."""
     alt: str
     """What a person says of the picture."""
-    thumbnail: str | None
-    """Data URI of a small JPEG."""
+    thumbnail: Thumbnail | None
     thumbnail_error: str | None
     boxes: str | None
     """SVG to lie over the picture."""
@@ -236,22 +246,23 @@ def pieces(text: str, marks: Sequence[Mark]) -> tuple[Piece, ...]:
     return tuple(part for part in parts if part[0])
 
 
-def _thumbnails(folder: Path, image_ids: Sequence[str]) -> Callable[[str], str]:
-    """Image id -> data URI; a picture that is missing or broken raises ValueError with the reason."""
+def _thumbnails(folder: Path, image_ids: Sequence[str]) -> Callable[[str], Thumbnail]:
+    """Image id -> thumbnail; a picture that is missing or broken raises ValueError with the reason."""
     from PIL import Image
 
     from features.images import find_images, picture_path, read_image
 
     paths = match_ids(image_ids, find_images(folder)).references
 
-    def thumbnail(image_id: str) -> str:
+    def thumbnail(image_id: str) -> Thumbnail:
         if image_id not in paths:
             raise ValueError("not in the folder of pictures")
         image = read_image(picture_path(folder, paths[image_id]))
         image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
         data = BytesIO()
         image.save(data, "JPEG", quality=78, optimize=True)
-        return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+        uri = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+        return Thumbnail(uri=uri, width=image.width, height=image.height)
 
     return thumbnail
 

@@ -76,6 +76,17 @@ def test_nothing_sticks_out_of_the_page(page: Any, media: str, width: int) -> No
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_every_picture_is_there_when_the_page_is_and_in_the_shape_it_is_told(page: Any) -> None:
+    sizes = page.evaluate(
+        "[...document.images].filter((each) => each.checkVisibility())"
+        ".map((each) => [each.complete, each.naturalWidth, each.naturalHeight, each.width, each.height])"
+    )
+    assert len(sizes) > 20
+    for complete, width, height, shown_width, shown_height in sizes:
+        assert complete
+        assert shown_width / shown_height == pytest.approx(width / height, rel=0.02)
+
+
 def test_one_language_is_seen_at_a_time_and_a_click_changes_it(page: Any) -> None:
     headings = page.locator("h2:visible")
     assert "Scores" in headings.first.inner_text()

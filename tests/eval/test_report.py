@@ -163,6 +163,8 @@ def test_thumbnails_are_small_jpegs_of_the_pictures(evaluation: Evaluation, tmp_
     Image.new("RGB", (1200, 900), (200, 30, 30)).save(tmp_path / "sub" / "b.jpg")
     images = Page(render_report(evaluation, images=tmp_path)).all("img")
     assert [image["alt"] for image in images] == ["两只狗在雪地里玩耍"]  # what a person says of it
+    assert (images[0]["width"], images[0]["height"]) == ("360", "270")
+    assert "loading" not in images[0]  # a picture that waits is missing from a screenshot of the whole page
     data = base64.b64decode((images[0]["src"] or "").partition(",")[2])
     with Image.open(BytesIO(data)) as thumbnail:
         assert (thumbnail.format, thumbnail.size) == ("JPEG", (360, 270))

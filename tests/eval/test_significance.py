@@ -176,6 +176,20 @@ def test_rounding_is_no_difference() -> None:
     assert (test.p_value, test.ties) == (1, 2)
 
 
+def test_a_picture_is_won_by_a_thousandth_and_tied_by_less() -> None:
+    first = mean_score([5e-9, 0.5009, 0.501, 0.4995, 0.499, 0.4])
+    test = only_test(first, mean_score([8e-13, 0.5, 0.5, 0.5, 0.5, 0.5]))
+    assert (test.wins, test.ties, test.losses) == (1, 3, 2)
+
+
+def test_a_caption_does_not_win_by_bleu_4_that_shares_no_run_of_four_words() -> None:
+    references = [[list("甲乙丙丁戊")]]
+    first, second = (METRICS["bleu"]([list(text)], references) for text in ("甲乙丙戊", "甲乙"))
+    assert 0 < second.per_image["bleu-4"][0] != first.per_image["bleu-4"][0] > 0
+    test = compare({"a": [first], "b": [second]}, protocol="chars")[0].tests["bleu-4"]
+    assert (test.wins, test.ties, test.losses) == (0, 1, 0)
+
+
 def test_every_pair_of_systems_is_compared_and_corrected_for_their_number() -> None:
     rng = random.Random(0)
     systems = {

@@ -29,7 +29,8 @@ def measure(keep: bool) -> float:
     if keep:
         keep_freed_memory()
     backend = MiniBackend(None, torch.device("cpu"))
-    batch = torch.randn(BATCH, 3, 320, 320, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.randint(0, 256, (BATCH, 3, 320, 320), dtype=torch.uint8, generator=generator)
     seconds = []
     for _ in range(REPEATS + 1):
         start = time.perf_counter()

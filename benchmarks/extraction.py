@@ -5,10 +5,11 @@
 The samples are repeated as hard links; every measurement is the extraction of the command, to a finished
 file.
 
-- The detector replaced by one that only waits, so many pictures a second: the rate of the pipeline, to the
-  last sealed file, over the smaller of that and of the decode processes alone (measured before and after).
-- The mini detector on the processor: wall time over the CPU seconds of decoding and of the detector, each
-  alone, spread over all cores; and where the time went.
+- The detector replaced by one that only waits, so many pictures a second, as a GPU would: the rate of the
+  pipeline, from its start to the last sealed file, over the smaller of that and of the decode processes alone
+  (their first picture to their last, before and after).
+- The mini detector on the processor: wall time, of processes that start afresh, over the CPU seconds of
+  decoding and of the detector, each alone, before and after, spread over all cores; and where the time went.
 - torchvision's Faster R-CNN and detectron2's R50-C4, with random weights, beside the loop that people write:
   open, call the model, one picture at a time (detectron2's by its DefaultPredictor). --detectron2 is a folder
   with the package, as `make detectron2` makes it; without it this part is left out.
@@ -23,72 +24,44 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.transforms.functional import pil_to_tensor
 
 from benchmarks.captioning_at_scale import link_samples
 from benchmarks.machine import machine
 from benchmarks.results import tell
-from features.backends.base import Backend, Detections, load_backend, pick_device
+from benchmarks.waiting_detector import Waiting
+from features.backends.base import Backend, load_backend, pick_device
 from features.backends.mini import SquashPreprocessor
 from features.decoding import Failure, PictureDataset, cores, decode_pictures, default_workers
 from features.extraction import Extraction
 from features.images import find_images
 from features.pipeline import form_batches
-from features.regions import MINI
 from features.report import Report
 from features.schema import StoreMeta
 
 RATES = (20, 100, 300)
 """Pictures a second of the detector that only waits."""
-REGIONS = 36
+SECONDS = 60
+"""At each of these rates: starting and sealing the last file take half a second, however many pictures."""
+GPU = torch.device("cuda")
+"""What the detector that only waits stands for."""
+ROUNDS = 2
+"""Of the mini detector."""
+BATCH = 8
+ALONE = 680
+"""Pictures that show the rate of the decode processes."""
 
 
-class Waiting(Backend):
-    """Takes as long as a GPU would, and leaves the processor alone meanwhile."""
-
-    name = "waiting"
-    feature_dim = 2048
-    vocabulary = ("thing",)
-    vocabulary_id = "thing-1"
-    selection = MINI
-    weights_sha256 = "0" * 64
-
-    def __init__(self, rate: float) -> None:
-        self.rate = rate
-        self.preprocessor = SquashPreprocessor()
-
-    def description(self) -> dict[str, Any]:
-        """See :class:`Backend`."""
-        return {}
-
-    def detect(
-        self,
-        batch: Tensor,
-        sizes: Sequence[tuple[int, int]],
-        boxes: Sequence[np.ndarray] | None = None,
-    ) -> list[Detections]:
-        """See :class:`Backend`."""
-        time.sleep(len(batch) / self.rate)
-        return [
-            Detections(
-                boxes=np.tile(np.array([0, 0, width, height], np.float32), (REGIONS, 1)),
-                object_ids=np.zeros(REGIONS, np.int32),
-                object_scores=np.full(REGIONS, 0.5, np.float32),
-                features=np.zeros((REGIONS, self.feature_dim), np.float16),
-            )
-            for height, width in sizes
-        ]
-
-
-def extract(backend: Backend, root: Path, image_ids: list[str]) -> Report:
+def extract(backend: Backend, device: torch.device, root: Path, image_ids: list[str]) -> Report:
     """What the command does, once its detector is loaded."""
     meta = StoreMeta(
         backend=backend.name,
@@ -105,8 +78,8 @@ def extract(backend: Backend, root: Path, image_ids: list[str]) -> Report:
             backend=backend,
             meta=meta,
             out=Path(folder, "regions.h5"),
-            batch_size=8,
-            workers=default_workers(),
+            batch_size=BATCH,
+            workers=default_workers(device),
             shard_size=512,
         ).run()
     if report.failed or report.signal is not None:
@@ -128,23 +101,26 @@ def with_waiting_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
     """The pipeline beside its slower half alone, at several speeds of the detector."""
 
     def decode_alone() -> float:
-        started = time.perf_counter()
-        for item in decode_pictures(root, image_ids, SquashPreprocessor(), default_workers()):
+        times = []
+        for item in decode_pictures(root, image_ids[:ALONE], SquashPreprocessor(), default_workers(GPU)):
+            times.append(time.perf_counter())
             if isinstance(item, Failure):
                 sys.exit(f"{item.image_id}: {item.reason}")
-        return len(image_ids) / (time.perf_counter() - started)
+        return (len(times) - 1) / (times[-1] - times[0])
 
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"decode_processes": default_workers(GPU)}
     before = decode_alone()
     for rate in RATES:
-        report = extract(Waiting(rate), root, image_ids)
+        names = image_ids[: int(SECONDS * min(rate, before))]
+        report = extract(Waiting(rate), GPU, root, names)
         after = decode_alone()
-        reached = len(image_ids) / (report.seconds - report.merge_seconds)
+        reached = len(names) / (report.seconds - report.merge_seconds)
         alone = (before + after) / 2
         found[f"{rate} pictures/s"] = {
+            "pictures": len(names),
             "decode_alone_per_second": round(alone, 1),
             "pipeline_per_second": round(reached, 1),
-            "pipeline_and_merge_per_second": round(len(image_ids) / report.seconds, 1),
+            "pipeline_and_merge_per_second": round(len(names) / report.seconds, 1),
             "of_the_slower_alone": round(reached / min(rate, alone), 3),
             "shares": shares(report),
         }
@@ -153,32 +129,57 @@ def with_waiting_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
 
 
 def with_mini_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
-    """Wall time beside the CPU seconds that the work takes."""
-    backend = load_backend("mini")
+    """Wall time beside the CPU seconds that the work takes, in rounds: the machine has slow phases."""
+    backend, device = load_backend("mini"), pick_device("auto")
+    cpu_seconds(backend, root, image_ids[:BATCH])  # warm
+    decoding = detecting = 0.0
+    rounds = []
+    for number in range(ROUNDS):
+        names = image_ids[number::ROUNDS]
+        half = len(names) // 2
+        before = cpu_seconds(backend, root, names[:half])
+        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # as the command starts
+            report = fresh.submit(extract_with_mini, root, names).result()
+        after = cpu_seconds(backend, root, names[half:])
+        decoding += before[0] + after[0]
+        detecting += before[1] + after[1]
+        rounds.append((report, sum(before + after)))
+    wall = sum(report.seconds for report, _ in rounds)
+    return {
+        "device": str(device),
+        "cores": cores(),
+        "decode_processes": default_workers(device),
+        "pictures": len(image_ids),
+        "cpu_seconds_decoding": round(decoding, 2),
+        "cpu_seconds_detector": round(detecting, 2),
+        "wall_seconds": round(wall, 2),
+        "wall_over_cpu_seconds_per_core": round(wall * cores() / (decoding + detecting), 3),
+        "of each round": [round(report.seconds * cores() / cpu, 3) for report, cpu in rounds],
+        "pictures_per_second": round(len(image_ids) / wall, 2),
+        "shares of the last round": shares(rounds[-1][0]),
+    }
+
+
+def extract_with_mini(root: Path, image_ids: list[str]) -> Report:
+    """For a process of its own."""
+    return extract(load_backend("mini"), pick_device("auto"), root, image_ids)
+
+
+def cpu_seconds(backend: Backend, root: Path, image_ids: list[str]) -> tuple[float, float]:
+    """CPU seconds of decoding, and of the detector, one after the other."""
     pictures = PictureDataset(root, image_ids, backend.preprocessor)
     decoding = detecting = 0.0
-    extract(backend, root, image_ids[:8])  # warm
-    for start in range(0, len(image_ids), 8):
+    for start in range(0, len(image_ids), BATCH):
         began = time.process_time()
-        decoded = [pictures[number] for number in range(start, min(start + 8, len(image_ids)))]
+        decoded = [pictures[number] for number in range(start, min(start + BATCH, len(image_ids)))]
         decoding += time.process_time() - began
-        for batch in form_batches(decoded, 8):
+        for batch in form_batches(decoded, BATCH):
             if isinstance(batch, Failure):
                 sys.exit(f"{batch.image_id}: {batch.reason}")
             began = time.process_time()
             backend.detect(batch.pixels, [(one.height, one.width) for one in batch.pictures])
             detecting += time.process_time() - began
-    report = extract(backend, root, image_ids)
-    return {
-        "device": str(pick_device("auto")),
-        "cores": cores(),
-        "cpu_seconds_decoding": round(decoding, 2),
-        "cpu_seconds_detector": round(detecting, 2),
-        "wall_seconds": round(report.seconds, 2),
-        "wall_over_cpu_seconds_per_core": round(report.seconds * cores() / (decoding + detecting), 3),
-        "pictures_per_second": round(len(image_ids) / report.seconds, 2),
-        "shares": shares(report),
-    }
+    return decoding, detecting
 
 
 def beside(
@@ -194,7 +195,7 @@ def beside(
 
     loop(root / image_ids[0])  # warm
     before = seconds_of_loop()
-    report = extract(backend, root, image_ids)
+    report = extract(backend, pick_device("auto"), root, image_ids)
     looped = (before + seconds_of_loop()) / 2
     return {
         "pictures": len(image_ids),
@@ -258,23 +259,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=680, help="of the first two parts")
+    parser.add_argument("--pictures", type=int, default=1360, help="of the mini detector")
     parser.add_argument("--slow_pictures", type=int, default=34, help="beside torchvision and detectron2")
     parser.add_argument("--detectron2", type=Path, help="folder that holds the package")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=".", prefix=".extraction-") as folder:
         root = Path(folder, "links")
-        link_samples(root, max(arguments.pictures, arguments.slow_pictures))
+        link_samples(root, max(SECONDS * max(RATES), arguments.pictures, arguments.slow_pictures))
         image_ids = find_images(root)
-        many, few = image_ids[: arguments.pictures], image_ids[: arguments.slow_pictures]
+        few = image_ids[: arguments.slow_pictures]
         result = {
-            "what": "samples repeated, batches of 8, a finished regions file",
+            "what": f"samples repeated, batches of {BATCH}, a finished regions file",
             "machine": machine(),
-            "pictures": len(many),
-            "decode_processes": default_workers(),
-            "detector that waits": with_waiting_detector(root, many),
-            "mini detector": with_mini_detector(root, many),
+            "detector that waits": with_waiting_detector(root, image_ids),
+            "mini detector": with_mini_detector(root, image_ids[: arguments.pictures]),
             "beside a torchvision loop": beside_torchvision(root, few),
         }
         if arguments.detectron2:

@@ -67,7 +67,7 @@ class TrainingPictures(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             image = image.resize((SMALL, SMALL), Image.Resampling.BILINEAR, box=window)
             window = (0.0, 0.0, float(SMALL), float(SMALL))
         image = image.resize((INPUT_SIZE, INPUT_SIZE), Image.Resampling.BILINEAR, box=window)
-        return normalise(torch.from_numpy(np.asarray(image).copy()))
+        return normalise(torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1))
 
 
 def draw_window(rng: np.random.Generator, boxes: np.ndarray, whole: Window) -> Window:

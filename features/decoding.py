@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,6 +29,11 @@ __all__ = [
     "decode_pictures",
     "default_workers",
 ]
+
+
+_FORK = "fork" if sys.platform == "linux" else None
+"""Said, because a process that was spawned itself (one a device) would spawn its own, each of which imports
+torch once more: seconds, and hundreds of megabytes that are not shared."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -125,6 +132,7 @@ def decode_pictures(
         collate_fn=_as_it_is,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_prepare_worker,
+        multiprocessing_context=_FORK if workers else None,
     )
     return iter(loader)
 
@@ -134,9 +142,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_workers() -> int:
-    """Decode processes where none are asked for: the cores less one, 1 to 8."""
-    return min(8, max(1, cores() - 1))
+def default_workers(device: torch.device) -> int:
+    """Decode processes where none are asked for, 1 to 8.
+
+    A GPU wants a core that feeds it. A detector on the CPU waits for its slowest thread at every layer: one
+    process beside it would hold up all cores, as many as there are cores hold them up for a shorter time.
+    """
+    return min(8, max(1, cores() - (device.type != "cpu")))
 
 
 def _as_it_is(item: Any) -> Any:

@@ -97,7 +97,9 @@ def _check_devices(names: Sequence[str]) -> None:
 
 
 def _share(config: ExtractConfig, device: str, number: int, n_devices: int) -> ExtractConfig:
-    workers = max(1, default_workers() // n_devices) if config.workers is None else config.workers
+    workers = config.workers
+    if workers is None:
+        workers = max(1, default_workers(pick_device(device)) // n_devices)
     return replace(
         config,
         device=device,

@@ -82,8 +82,8 @@ class ExtractConfig:
     batch_size: int = 8
     """Pictures a batch, at most; only pictures of one prepared shape share a batch."""
     workers: int | None = None
-    """Processes a device that decode pictures; by default its share of the cores less one, at most 8; 0
-    decodes in the main one."""
+    """Processes a device that decode pictures; by default its share of the cores, beside a GPU less one, at
+    most 8; 0 decodes in the main one."""
     shard_size: int = 512
     """Pictures a sealed file; a crash loses at most so many."""
     shard: str = "0/1"

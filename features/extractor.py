@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from features.backends.base import Backend, DetectorOptions, load_backend
+from features.backends.base import Backend, DetectorOptions, load_backend, pick_device
 from features.decoding import Failure, Prepared, decode_one, default_workers
 from features.images import ImageError, read_bytes
 from features.pipeline import Detector, form_batches
@@ -48,6 +48,7 @@ class RegionExtractor:
         name = best_backend() if backend == "auto" else backend
         self.backend: Backend = load_backend(name, weights, device, options)
         self._detector = Detector(self.backend)
+        self._decoders = default_workers(pick_device(device))
 
     def meta(self, run: dict[str, Any] | None = None) -> StoreMeta:
         """What a regions file says about its detector."""
@@ -93,7 +94,7 @@ class RegionExtractor:
             Regions, or an :class:`ImageError` (not raised) for a file that is no usable picture.
         """
         pictures = iter(images)
-        decoders = ThreadPoolExecutor(default_workers(), thread_name_prefix="decoder")
+        decoders = ThreadPoolExecutor(self._decoders, thread_name_prefix="decoder")
 
         def decoding() -> tuple[list[str], deque[Future[Prepared | Failure]]]:
             window = list(islice(pictures, _BATCHES_AHEAD * batch_size))

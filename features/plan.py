@@ -65,7 +65,7 @@ def plan(
         meta=meta,
         out=config.out,
         batch_size=config.batch_size,
-        workers=default_workers() if config.workers is None else config.workers,
+        workers=default_workers(pick_device(config.device)) if config.workers is None else config.workers,
         shard_size=config.shard_size,
         shard=config.part,
         boxes=boxes,

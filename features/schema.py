@@ -302,8 +302,15 @@ def _check_array(name: str, array: np.ndarray | None, dtype: np.dtype[Any], shap
     assert array is not None  # noqa: S101  (it is among the datasets that the record has)
     if array.dtype != dtype or array.shape != shape:
         raise ValueError(f"{name} is {array.dtype} {array.shape}, wanted is {dtype} {shape}")
-    if dtype.kind == "f" and not np.isfinite(array).all():
+    if dtype.kind == "f" and not _is_finite(array):
         raise ValueError(f"{name} holds NaN, or numbers beyond the range of {dtype}")
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    if array.dtype == np.float16:  # numpy's own takes eight times as long for these
+        exponents = array.view(np.uint16) & 0x7C00
+        return not (exponents == 0x7C00).any()
+    return bool(np.isfinite(array).all())
 
 
 def _check_ids(kind: str, ids: np.ndarray | None, least: int, end: int) -> None:

@@ -33,6 +33,7 @@ from features.backends.mini import (
     MiniDetector,
     SquashPreprocessor,
     load_trunk,
+    normalise,
 )
 from features.voc import VocPicture, read_split, read_voc
 from features.vocabularies import VOC_CLASSES
@@ -262,7 +263,7 @@ def evaluate_detector(
     found, prepare = [], SquashPreprocessor()
     for start in range(0, len(pictures), batch_size):
         chunk = pictures[start : start + batch_size]
-        batch = torch.stack([_prepared(p.path, prepare) for p in chunk])
+        batch = normalise(torch.stack([_prepared(p.path, prepare) for p in chunk]))
         for picture, result in zip(chunk, model.detections(batch.to(device)), strict=True):
             scale = np.array([picture.width, picture.height] * 2, np.float32) / INPUT_SIZE
             boxes, labels = result["boxes"].cpu().numpy() * scale, result["labels"].cpu().numpy() - 1

@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -20,6 +22,7 @@ from PIL import Image
 import features.extraction
 import features.progress
 from features.backends.base import BACKENDS, Detections
+from features.decoding import Prepared, decode_pictures
 from features.extract import RegionExtractor, main
 from features.images import ImageError
 from features.locks import locked
@@ -503,6 +506,22 @@ def test_the_next_pictures_are_decoded_while_the_detector_works(
     register(monkeypatch, backend)
     pictures = [Path("1.png")] * 4 + [Image.new("RGB", (8, 20), (9, 9, 9))]
     assert len(list(RegionExtractor("fake").extract(pictures, images, batch_size=1))) == 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Python does not fork")
+def test_decode_processes_are_forked_where_a_program_would_spawn_its_own(images: Path) -> None:
+    here = threading.Event()  # cannot be pickled, as a process that is spawned would need it
+
+    def prepare(image: Image.Image) -> torch.Tensor:
+        return as_it_is(image) + here.is_set()
+
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)  # as in the process of one device of several
+    try:
+        (found,) = decode_pictures(images, ["1.png"], prepare, workers=1)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert isinstance(found, Prepared)
 
 
 def test_pictures_that_nobody_asks_for_any_more_are_not_decoded(

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from features.backends.mini import MiniBackend, MiniDetector, SquashPreprocessor, load_trunk
+from features.backends.mini import MiniBackend, MiniDetector, SquashPreprocessor, load_trunk, normalise
 from features.train_detector import export_weights
 
 
@@ -39,7 +39,8 @@ def weights(trunk: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def pictures(n: int) -> Tensor:
-    return torch.randn(n, 3, 320, 320, generator=torch.Generator().manual_seed(2)).clamp(-1, 1)
+    generator = torch.Generator().manual_seed(2)
+    return torch.randint(0, 256, (n, 3, 320, 320), dtype=torch.uint8, generator=generator)
 
 
 def test_the_appearance_map_is_the_imagenet_trunks_last_map(trunk: torch.nn.Module) -> None:
@@ -47,8 +48,8 @@ def test_the_appearance_map_is_the_imagenet_trunks_last_map(trunk: torch.nn.Modu
     load_trunk(model, trunk.state_dict())
 
     with torch.no_grad():
-        ours = model.appearance(model.shared(pictures(1)))
-        theirs = trunk.forward_features(pictures(1))
+        ours = model.appearance(model.shared(normalise(pictures(1))))
+        theirs = trunk.forward_features(normalise(pictures(1)))
 
     # Values reach 6; folding rounds the weights of 50 random layers, a wrong fold is off by more than 0.1.
     torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
@@ -113,7 +114,7 @@ def test_red_stays_red_through_the_preprocessor() -> None:
     prepared = SquashPreprocessor()(Image.new("RGB", (50, 20), (255, 127, 0)))
 
     assert prepared.shape == (3, 320, 320)
-    assert prepared.mean((1, 2)).tolist() == pytest.approx([1.0, 0.0, -127 / 128])
+    assert normalise(prepared).mean((1, 2)).tolist() == pytest.approx([1.0, 0.0, -127 / 128])
 
 
 def test_other_weights_are_refused_by_name(tmp_path: Path) -> None:

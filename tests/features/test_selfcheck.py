@@ -128,7 +128,7 @@ def test_other_vectors_at_the_same_boxes_are_called_so(
 
 
 def test_another_resizing_is_nearly_the_same(image: Image.Image, backend: Backend, regions: Regions) -> None:
-    batch = backend.preprocessor(image)[None] + 0.05  # the mean
+    batch = backend.preprocessor(image)[None].float() + 6  # the mean
     (given,) = backend.detect(batch, [(image.height, image.width)], [regions.boxes])
     reference = Reference(boxes=given.boxes, vectors=given.features.astype(np.float32))
 

@@ -56,7 +56,7 @@ class EvalConfig(Settings):
         super().__post_init__()
         if len(self.files) < 2:
             raise ValueError("wanted one or more files of captions and, last, one of human captions")
-        outputs = [path.absolute() for path in (self.out, self.report, self.markdown, self.latex) if path]
+        outputs = [path.absolute() for path in self.outputs().values()]
         for path in outputs:
             if outputs.count(path) > 1 or path in [file.absolute() for file in self.files]:
                 raise ValueError(f"{path} is named for two purposes")
@@ -66,6 +66,11 @@ class EvalConfig(Settings):
             raise ValueError(f"report_pictures must be 2 or more, got {self.report_pictures}")
         if self.images and not self.report:
             raise ValueError("--images is for the report; name it with --report FILE")
+
+    def outputs(self) -> dict[str, Path]:
+        """Option -> file to write, of those that were asked for."""
+        named = {"out": self.out, "report": self.report, "markdown": self.markdown, "latex": self.latex}
+        return {f"--{name}": path for name, path in named.items() if path}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,6 +102,8 @@ def run(config: EvalConfig, command: str = "") -> Evaluation:
         config: What to do.
         command: What was typed, for the report to say how to repeat it.
     """
+    for option, path in config.outputs().items():
+        _check_output(option, path)
     if config.images and not config.images.is_dir():
         raise NotADirectoryError(f"--images {config.images}: wanted a folder of pictures")
     *predictions, references = config.files
@@ -161,6 +168,20 @@ def _parser() -> jsonargparse.ArgumentParser:
         else:
             parser.add_argument(*flags, type=field.type, default=field.default, help=help_text)
     return parser
+
+
+def _check_output(option: str, path: Path) -> None:
+    """Refuse, before anything is scored, what a file cannot or must not be written to.
+
+    Raises:
+        OSError: There is a folder or a device, or a folder on the way is a file.
+    """
+    if path.exists() and not path.is_file():
+        found = "a folder" if path.is_dir() else "no regular file"
+        raise FileExistsError(f"{option} {path}: found {found}, wanted the name of a file to write")
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not above.is_dir():
+        raise NotADirectoryError(f"{option} {path}: {above} is a file, wanted a folder to write into")
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -128,6 +128,34 @@ def test_files_in_the_wrong_order_are_recognised(capsys: pytest.CaptureFixture[s
     assert "eval: refs.json: found references (format aic-icc), wanted predictions" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--out", "--report", "--markdown", "--latex"])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("folder", "found a folder, wanted the name of a file to write"),
+        ("pipe", "found no regular file, wanted the name of a file to write"),
+        ("link_to_pipe", "found no regular file, wanted the name of a file to write"),
+        ("refs.json/new/scores", "/refs.json is a file, wanted a folder to write into"),
+    ],
+)
+def test_what_no_file_can_be_written_to_is_refused_before_scoring(
+    option: str, path: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    Path("link_to_pipe").symlink_to("pipe")
+    assert main(["captions.json", "refs.json", option, path]) == 1
+    message = message if message.startswith("found") else f"{folder}{message}"
+    assert capsys.readouterr() == ("", f"eval: {option} {path}: {message}\n")
+    assert Path("pipe").is_fifo()
+
+
+def test_a_file_that_exists_is_replaced() -> None:
+    Path("scores.json").write_text("old", encoding="utf-8")
+    assert main(["captions.json", "refs.json", "--out", "scores.json"]) == 0
+    assert json.loads(Path("scores.json").read_text(encoding="utf-8"))["n_images"] == 3
+
+
 def test_a_report_folder_that_is_none_is_refused_before_scoring(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["captions.json", "refs.json", "--report", "r.html", "--images", "nowhere"]) == 1
     assert capsys.readouterr() == ("", "eval: --images nowhere: wanted a folder of pictures\n")

@@ -5,11 +5,13 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import jsonargparse
+import yaml
 from docstring_parser import parse_from_object
 
 from eval.evaluation import Evaluation, Settings, evaluate_files
@@ -17,6 +19,9 @@ from eval.scores_file import scores_text
 from eval.segmentation import SegmentationCache
 from eval.summary import summary_lines
 from eval.tables import latex_tables, markdown_tables
+
+OF_THE_REPORT = ("images", "title", "language", "report_pictures")
+"""Settings that nothing else uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +69,9 @@ class EvalConfig(Settings):
             raise ValueError(f"processes must be 0 or more, got {self.processes}")
         if self.report_pictures < 2:
             raise ValueError(f"report_pictures must be 2 or more, got {self.report_pictures}")
-        if self.images and not self.report:
-            raise ValueError("--images is for the report; name it with --report FILE")
+        for field in fields(self):
+            if field.name in OF_THE_REPORT and not self.report and getattr(self, field.name) != field.default:
+                raise ValueError(f"--{field.name} is for the report; name it with --report FILE")
 
     def outputs(self) -> dict[str, Path]:
         """Option -> file to write, of those that were asked for."""
@@ -143,6 +149,21 @@ def _outputs(config: EvalConfig, evaluation: Evaluation, command: str) -> Iterat
         yield config.report, page
 
 
+class _ConfigFile(jsonargparse.ActionConfigFile):
+    """The option --config, which says what is wrong where one value stands for a list."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Check the lists, then take the file; what is no YAML, the parser refuses."""
+        content = None
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            content = yaml.safe_load(Path(values).read_text(encoding="utf-8"))
+        given = content if isinstance(content, dict) else {}
+        for name in (each.name for each in fields(EvalConfig) if isinstance(each.default, tuple)):
+            if name in given and not isinstance(given[name], list):
+                parser.error(f"{values}, {name}: wanted a list, as in [one, two], found {given[name]!r}")
+        super().__call__(parser, cfg, values, option_string)
+
+
 def _parser() -> jsonargparse.ArgumentParser:
     """Required fields are positional, switches take no value; help is the fields' own text."""
     parser = jsonargparse.ArgumentParser(
@@ -150,7 +171,7 @@ def _parser() -> jsonargparse.ArgumentParser:
         usage="python -m eval PREDICTIONS [PREDICTIONS ...] REFERENCES [options]",
         description=EvalConfig.__doc__,
     )
-    parser.add_argument("--config", action="config", help="YAML file with any of these settings.")
+    parser.add_argument("--config", action=_ConfigFile, help="YAML file with any of these settings.")
     texts = {
         parameter.arg_name: parameter.description
         for described in (Settings, EvalConfig)

@@ -178,6 +178,9 @@ def test_a_broken_regions_file_is_found_before_scoring(
         ([], "the following arguments are required: files"),
         (["--protocols", "aic"], "unknown protocol 'aic'; choose from aic-icc, chars, coco-cn"),
         (["--images", "."], "--images is for the report; name it with --report FILE"),
+        (["--title", "x"], "--title is for the report; name it with --report FILE"),
+        (["--language", "zh"], "--language is for the report; name it with --report FILE"),
+        (["--report_pictures", "5"], "--report_pictures is for the report; name it with --report FILE"),
         (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),
         (["--processes", "-1"], "processes must be 0 or more, got -1"),
         (["--resamples", "-1"], "resamples must be 0 or more, got -1"),
@@ -207,6 +210,17 @@ def test_settings_may_come_from_a_file(capsys: pytest.CaptureFixture[str]) -> No
     write("captions.json", PREDICTIONS[:2])
     assert main(["--config", "eval.yaml", "captions.json", "refs.json"]) == 0
     assert "jieba" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", ["chars", "{a: 1}", "7"])
+def test_one_value_for_a_list_in_a_file_of_settings_is_named(
+    value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("eval.yaml").write_text(f"protocols: {value}\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as stopped:
+        main(["--config", "eval.yaml", "captions.json", "refs.json"])
+    assert stopped.value.code == 2
+    assert "eval.yaml, protocols: wanted a list, as in [one, two], found " in capsys.readouterr().err
 
 
 def test_one_file_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """Texts that were there before, word for word or nearly. The first one is kept, whatever the hash seed.
 
-What they remember grows with the texts they keep, and so bounds the corpus: about 110 bytes a text for exact
-ones, 4,700 and the text itself for near ones at the default similarity.
+What they remember grows with the texts they keep, and so bounds the corpus: about 100 bytes a text for exact
+ones, 5,000 more for near ones at the default similarity.
 """
 
 from __future__ import annotations

@@ -97,6 +97,7 @@ def test_packed_text_is_read_and_written_to_the_same_bytes(tmp_path: Path) -> No
     assert [main([str(source), str(out)]) for out in outs] == [0, 0]
     assert gzip.decompress(outs[0].read_bytes()).decode() == "一只狗\n"
     assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert outs[0].read_bytes()[3:8] == bytes(5)  # neither a name nor a time in the header
 
 
 def test_standard_input_is_plain_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,13 @@ def test_a_near_duplicate_names_the_first_text_that_is_alike() -> None:
     assert [near.find(text) for text in texts] == [None, texts[0], texts[0], None]
 
 
+def test_of_several_texts_that_are_alike_the_first_is_named() -> None:
+    first, second = "两只黄色的大狗在草地上奔跑着玩", "一只黄色的大狗在草地上奔跑着闹"
+    between = "一只黄色的大狗在草地上奔跑着玩"
+    near = NearDuplicates(0.8)
+    assert [near.find(text) for text in (first, second, between)] == [None, None, first]
+
+
 def test_exactly_the_similarity_is_alike_and_less_is_not() -> None:
     first, second = "一只狗在草地", "一只狗在草原"  # 3 of 5 grams in common
     assert NearDuplicates(0.6).find(first) is None

@@ -25,6 +25,9 @@ from eval.tag_recall import (
 DEFAULT_PROTOCOLS = ("aic-icc", "chars")
 """The headline, and beside it the one without a dictionary."""
 
+FEWEST_RESAMPLES = 100
+"""Draws, of which 95% intervals leave out 5."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -44,7 +47,7 @@ class Settings:
     allow_extra: bool = False
     """Pass over captions of pictures without references."""
     resamples: int = RESAMPLES
-    """Random draws of pictures behind intervals and tests of significance; 0 for neither."""
+    """Random draws of pictures behind intervals and tests of significance, 100 or more; 0 for neither."""
     confidence: float = CONFIDENCE
     """Confidence of the intervals, between 0 and 1."""
     regions: Path | None = None
@@ -60,8 +63,12 @@ class Settings:
                 )
         self.found_protocols()
         check_metrics(self.metrics)
-        if self.resamples < 0:
-            raise ValueError(f"resamples must be 0 or more, got {self.resamples}")
+        if self.resamples < 0 or 0 < self.resamples < FEWEST_RESAMPLES:
+            raise ValueError(
+                f"resamples must be 0, for neither intervals nor tests, or {FEWEST_RESAMPLES} or more, got "
+                f"{self.resamples}: of fewer draws the ends of an interval are chance, and no p-value falls "
+                f"below 1 / (draws + 1)"
+            )
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must lie between 0 and 1, got {self.confidence}")
 

@@ -183,7 +183,11 @@ def test_a_broken_regions_file_is_found_before_scoring(
         (["--report_pictures", "5"], "--report_pictures is for the report; name it with --report FILE"),
         (["--report_pictures", "1"], "report_pictures must be 2 or more, got 1"),
         (["--processes", "-1"], "processes must be 0 or more, got -1"),
-        (["--resamples", "-1"], "resamples must be 0 or more, got -1"),
+        (["--resamples", "99"], "or 100 or more, got 99: of fewer draws the ends of an interval are chance"),
+        (
+            ["--resamples", "-1"],
+            "resamples must be 0, for neither intervals nor tests, or 100 or more, got -1",
+        ),
         (["--protocols", "chars", "chars"], "protocols: wanted one or more different ones, got chars, chars"),
         (["--confidence", "95"], "confidence must lie between 0 and 1, got 95.0"),
         (["--metrics", "blue"], "unknown metric 'blue'; choose from bleu, "),

@@ -32,14 +32,14 @@ def evaluated(files: list[Path], n_systems: int = 2, **settings: int | tuple[str
 
 
 def test_version_metrics_intervals_and_tests_are_described(files: list[Path]) -> None:
-    assert method_lines(evaluated(files, resamples=20, confidence=0.975)) == [
+    assert method_lines(evaluated(files, resamples=100, confidence=0.975)) == [
         f"Program: {program()}",
         "BLEU: of the whole corpus; brevity penalty by each picture's closest reference length",
         f"ROUGE-L: beta {BETA}, the best precision and the best recall among the references",
         "CIDEr: CIDEr-D as the COCO server computes it; document frequencies from the references of the 2 "
         "scored pictures",
-        "Intervals: 97.5%, percentile bootstrap over pictures, 20 draws, seed 0",
-        "Tests: paired approximate randomisation, two-sided, 20 draws, seed 0; p corrected by Holm's method, "
+        "Intervals: 97.5%, percentile bootstrap over pictures, 100 draws, seed 0",
+        "Tests: paired approximate randomisation, two-sided, 100 draws, seed 0; p corrected by Holm's method, "
         "pairs of systems: 1; intervals of differences: paired bootstrap",
     ]
 
@@ -47,7 +47,7 @@ def test_version_metrics_intervals_and_tests_are_described(files: list[Path]) ->
 def test_what_was_not_computed_is_not_described(files: list[Path]) -> None:
     keys = [key for key, _ in method(evaluated(files, metrics=("rouge",), resamples=0))]
     assert keys == ["method_program", "method_rouge-l"]
-    keys = [key for key, _ in method(evaluated(files, 1, metrics=("cider-unclipped",), resamples=5))]
+    keys = [key for key, _ in method(evaluated(files, 1, metrics=("cider-unclipped",), resamples=100))]
     assert keys == ["method_program", "method_cider-unclipped", "method_intervals"]
 
 
@@ -57,16 +57,16 @@ def test_the_program_is_told_with_its_version(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_seed_that_is_told_gives_the_intervals_that_are_told(files: list[Path]) -> None:
-    [scores] = evaluated(files, 1, resamples=20).systems[0].scores
-    assert intervals(*scores.by_metric, resamples=20, seed=SEED) == scores.intervals
+    [scores] = evaluated(files, 1, resamples=100).systems[0].scores
+    assert intervals(*scores.by_metric, resamples=100, seed=SEED) == scores.intervals
 
 
 def test_every_output_holds_every_sentence(files: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     names = ["s.json", "r.html", "t.md", "t.tex"]
     outputs = zip(["--out", "--report", "--markdown", "--latex"], names, strict=True)
-    options = ["--protocols", "chars", "--resamples", "20"]
+    options = ["--protocols", "chars", "--resamples", "100"]
     assert main([*map(str, files), *options, *(word for each in outputs for word in each)]) == 0
-    evaluation = evaluated(files, resamples=20)
+    evaluation = evaluated(files, resamples=100)
     lines = method_lines(evaluation)
     assert set(lines) <= set(summary_lines(evaluation)) & set(capsys.readouterr().out.splitlines())
     written = {name: Path(name).read_text(encoding="utf-8") for name in names}
@@ -75,14 +75,14 @@ def test_every_output_holds_every_sentence(files: list[Path], capsys: pytest.Cap
     assert set(lines) <= {line.removeprefix("- ") for line in written["t.md"].splitlines()}
     assert set(lines) <= {line.removeprefix("% ") for line in written["t.tex"].splitlines()}
     assert json.loads(written["s.json"])["method"] == lines
-    assert "检验：成对近似随机化，双侧，20 次，随机种子 0" in "".join(page)
+    assert "检验：成对近似随机化，双侧，100 次，随机种子 0" in "".join(page)
 
 
 def test_the_scores_file_names_draws_seed_and_tests(files: list[Path]) -> None:
-    assert main([*map(str, files), "--resamples", "20", "--out", "s.json"]) == 0
+    assert main([*map(str, files), "--resamples", "100", "--out", "s.json"]) == 0
     settings = json.loads(Path("s.json").read_text(encoding="utf-8"))["settings"]
     wanted = {
-        "resamples": 20,
+        "resamples": 100,
         "seed": SEED,
         "interval": "percentile bootstrap over pictures",
         "test": "paired approximate randomisation",

@@ -32,7 +32,7 @@ def files(tmp_path: Path) -> list[Path]:
 @pytest.fixture
 def content(files: list[Path]) -> dict[str, Any]:
     *predictions, references = files
-    evaluation = evaluate_files(predictions, references, Settings(resamples=20))
+    evaluation = evaluate_files(predictions, references, Settings(resamples=100))
     assert json.loads(scores_text(evaluation)) == json.loads(json.dumps(scores_content(evaluation)))
     return json.loads(scores_text(evaluation))
 

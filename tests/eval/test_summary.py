@@ -41,7 +41,7 @@ def table(lines: list[str], title: str, n_systems: int, rows: int) -> list[str]:
 
 
 def test_systems_stand_below_each_other_with_intervals_below_their_numbers(tmp_path: Path) -> None:
-    evaluation = evaluated(tmp_path, {"好": GOOD, "a worse one": BAD}, protocols=("chars",), resamples=50)
+    evaluation = evaluated(tmp_path, {"好": GOOD, "a worse one": BAD}, protocols=("chars",), resamples=100)
     title, *rows = table(list(summary_lines(evaluation)), "chars (characters)", 2, 3)
     assert title.split()[2:] == TITLES
     assert (rows[0][0], rows[3][:11]) == ("好", "a worse one")
@@ -53,7 +53,7 @@ def test_systems_stand_below_each_other_with_intervals_below_their_numbers(tmp_p
 
 
 def test_the_tables_fit_into_80_columns(tmp_path: Path) -> None:
-    evaluation = evaluated(tmp_path, {"baseline": GOOD, "ours": BAD}, resamples=50)
+    evaluation = evaluated(tmp_path, {"baseline": GOOD, "ours": BAD}, resamples=100)
     lines = list(summary_lines(evaluation))
     start = next(index for index, line in enumerate(lines) if line.startswith("aic-icc (words)"))
     end = next(index for index, line in enumerate(lines) if line.startswith("aic-icc: "))
@@ -76,23 +76,23 @@ def test_a_star_is_at_numbers_that_differ_from_the_first_system_s(tmp_path: Path
 
 
 def test_systems_that_do_not_differ_are_said_not_to(tmp_path: Path) -> None:
-    lines = list(summary_lines(evaluated(tmp_path, {"good": GOOD, "same": GOOD}, resamples=20)))
+    lines = list(summary_lines(evaluated(tmp_path, {"good": GOOD, "same": GOOD}, resamples=100)))
     assert "No number differs significantly from good" in lines
     assert "*" not in "\n".join(lines)
     assert "too few" not in "\n".join(lines)
 
 
 def test_too_few_draws_for_any_significance_are_said_to_be_so(tmp_path: Path) -> None:
-    systems = {"good": GOOD, "bad": BAD, "same": GOOD}
-    lines = list(summary_lines(evaluated(tmp_path, systems, resamples=50)))
-    assert "50 draws are too few to find any difference; take --resamples 60 or more." in lines
+    systems = {"good": GOOD, "bad": BAD, "same": GOOD, "equal": GOOD}
+    lines = list(summary_lines(evaluated(tmp_path, systems, resamples=100)))
+    assert "100 draws are too few to find any difference; take --resamples 120 or more." in lines
     assert "*" not in "\n".join(lines)
-    lines = list(summary_lines(evaluated(tmp_path, systems, resamples=60)))
+    lines = list(summary_lines(evaluated(tmp_path, systems, resamples=120)))
     assert "too few" not in "\n".join(lines)
 
 
 def test_one_system_is_compared_with_none(tmp_path: Path) -> None:
-    assert "*" not in "\n".join(summary_lines(evaluated(tmp_path, {"good": GOOD}, resamples=20)))
+    assert "*" not in "\n".join(summary_lines(evaluated(tmp_path, {"good": GOOD}, resamples=100)))
 
 
 def test_diversity_has_a_line_a_system(tmp_path: Path) -> None:

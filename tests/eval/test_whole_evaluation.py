@@ -70,7 +70,7 @@ def everything(folder: str, *files: str, more: tuple[str, ...] = ()) -> dict[str
     outputs = {name: Path(folder, name) for name in OUTPUTS}
     flags = ["--out", "--report", "--markdown", "--latex"]
     named = [str(each) for pair in zip(flags, outputs.values(), strict=True) for each in pair]
-    wanted = [*files, *named, "--images", str(IMAGES), "--regions", "regions.h5", "--resamples", "40"]
+    wanted = [*files, *named, "--images", str(IMAGES), "--regions", "regions.h5", "--resamples", "100"]
     assert main([*wanted, "--language", "zh", *more]) == 0
     return {name: path.read_text(encoding="utf-8") for name, path in outputs.items()}
 
@@ -162,7 +162,7 @@ def test_the_second_run_needs_no_dictionary(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(segmenters, "_load_jieba", refuse)
     assert (
-        main(["近.json", "people.json", "--regions", "regions.h5", "--resamples", "40", "--out", "s.json"])
+        main(["近.json", "people.json", "--regions", "regions.h5", "--resamples", "100", "--out", "s.json"])
         == 0
     )
     assert Path("s.json").read_text(encoding="utf-8") == first["scores.json"]

@@ -149,7 +149,7 @@ def _outputs(config: EvalConfig, evaluation: Evaluation, command: str) -> Iterat
         yield config.report, page
 
 
-class _ConfigFile(jsonargparse.ActionConfigFile):
+class _ConfigFile(jsonargparse.ActionConfigFile):  # type: ignore[name-defined,misc]  # untyped there
     """The option --config, which says what is wrong where one value stands for a list."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:

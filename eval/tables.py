@@ -1,4 +1,4 @@
-"""Score tables for papers and pull requests: Markdown and LaTeX, each with the protocol in its caption.
+"""Score tables for papers and pull requests: Markdown and LaTeX, each with the protocol beside it.
 
 A number without its protocol and segmenter cannot be compared with any other, so no table leaves without
 them. Bold is the best of several systems, and only where it is significantly better than each other one.
@@ -39,6 +39,7 @@ _LATEX_SPECIALS = {
     "-": "{-}",  # two would become a dash
     "[": "{[}",  # \\ at the end of the line before would take it for its option
     "*": "{*}",
+    "…": r"\ldots{}",
 }
 
 
@@ -81,18 +82,24 @@ def score_tables(evaluation: Evaluation) -> tuple[ScoreTable, ...]:
 
 def markdown_tables(evaluation: Evaluation) -> str:
     """One table a protocol, intervals in brackets, for GitHub and its like; below them method and files."""
-    listed = "".join(f"- {escape_markdown(line)}\n" for line in _method_and_sources(evaluation))
+    listed = "".join(
+        f"- {escape_markdown(line)}\n" for line in (*method_lines(evaluation), *source_lines(evaluation))
+    )
     return "\n".join([*map(_markdown, score_tables(evaluation)), listed])
 
 
 def latex_tables(evaluation: Evaluation) -> str:
-    """One booktabs table a protocol, intervals in small print under the numbers; the rest in comments."""
+    """One booktabs table a protocol, intervals in small print under the numbers; the files in comments.
+
+    Where names are Latin, all is ASCII outside the comments: pdfLaTeX has no Chinese full stop.
+    """
     head = (
         "% \\usepackage{booktabs,textcomp}\n"
         "% Chinese names: \\usepackage{xeCJK} with XeLaTeX, or the class or package ctex; pdfLaTeX cannot.\n"
     )
-    head += "".join(f"% {line}\n" for line in _method_and_sources(evaluation))
-    return head + "\n".join(_latex(table) for table in score_tables(evaluation))
+    head += "".join(f"% {line}\n" for line in source_lines(evaluation))
+    method = ". ".join(method_lines(evaluation)) + "."
+    return head + "\n".join(_latex(table, method) for table in score_tables(evaluation))
 
 
 def source_lines(evaluation: Evaluation) -> list[str]:
@@ -102,10 +109,6 @@ def source_lines(evaluation: Evaluation) -> list[str]:
         f"{shown(each.path)}: {each.n_captions} captions of {each.n_images} pictures, sha256 {each.sha256}"
         for each in sources
     ]
-
-
-def _method_and_sources(evaluation: Evaluation) -> list[str]:
-    return method_lines(evaluation) + source_lines(evaluation)
 
 
 def escape_markdown(text: str) -> str:
@@ -161,7 +164,7 @@ def _differs(name: str, first: str, metric: str, comparisons: Sequence[Compariso
     )
 
 
-def _caption(table: ScoreTable) -> str:
+def _note(table: ScoreTable) -> str:
     """What a reader must know to repeat the numbers, and what the marks mean."""
     scores = table.scores
     version = re.sub(
@@ -182,15 +185,16 @@ def _caption(table: ScoreTable) -> str:
 
 
 def _markdown(table: ScoreTable) -> str:
-    titles = ["", *(METRIC_TITLES[metric] for metric in table.metrics)]
-    lines = [_markdown_line(titles), "|:--" + "|--:" * len(table.metrics) + "|"]
+    titles = ["system", *(METRIC_TITLES[metric] for metric in table.metrics)]
+    heading = f"### {escape_markdown(f'{table.scores.protocol} ({table.scores.unit})')}"
+    lines = [heading, "", _markdown_line(titles), "|:--" + "|--:" * len(table.metrics) + "|"]
     lines += [
         _markdown_line(
             [escape_markdown(shown(name, LONGEST_NAME)), *(_markdown_cell(cell) for cell in cells.values())]
         )
         for name, cells in table.rows
     ]
-    return "\n".join([*lines, "", escape_markdown(_caption(table)), ""])
+    return "\n".join([*lines, "", escape_markdown(_note(table)), ""])
 
 
 def _markdown_line(cells: Sequence[str]) -> str:
@@ -203,11 +207,16 @@ def _markdown_cell(cell: Cell) -> str:
     return f"{number} ({cell.interval.low:.3f}–{cell.interval.high:.3f})" if cell.interval else number
 
 
-def _latex(table: ScoreTable) -> str:
+def _latex(table: ScoreTable, method: str) -> str:
+    scores = table.scores
+    counts = f"{scores.n_images} pictures, {scores.n_references} references"
+    caption = f"Caption scores by {scores.protocol} ({scores.unit}): {counts}."
+    note = f"{_note(table)} {method}".replace("remove 。", "remove full stop (U+3002)")
     lines = [
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{escape_latex(_caption(table))}}}",
+        f"\\caption{{{escape_latex(caption)}}}",
+        f"\\label{{tab:caption-scores-{re.sub('[^A-Za-z0-9]+', '-', scores.protocol)}}}",
         f"\\begin{{tabular}}{{l{'r' * len(table.metrics)}}}",
         "\\toprule",
         _latex_line(["System", *(METRIC_TITLES[metric] for metric in table.metrics)]),
@@ -219,7 +228,12 @@ def _latex(table: ScoreTable) -> str:
         )
         if any(cell.interval for cell in cells.values()):
             lines.append(_latex_line(["", *map(_latex_interval, cells.values())]))
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", *_latex_note(note), "\\end{table}", ""])
+
+
+def _latex_note(text: str) -> list[str]:
+    """Lines that put a text in small print below a table."""
+    return ["", "\\smallskip", f"\\parbox{{\\linewidth}}{{\\footnotesize {escape_latex(text)}}}"]
 
 
 def _latex_line(cells: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from eval.evaluation import Settings
 from eval.inputs import Source
 from eval.method import confidence_text
+from eval.protocols import PROTOCOLS
 from eval.significance import Comparison, Interval, PairedTest
 from eval.tables import (
     escape_latex,
@@ -154,9 +155,33 @@ def test_without_intervals_there_is_no_row_and_no_word_of_them() -> None:
 
 def test_a_hostile_name_is_one_cell_of_markdown() -> None:
     lines = markdown_tables(evaluation({HOSTILE: 0.5})).splitlines()
-    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines[:3]] == [4, 4, 4]
-    assert not re.findall(r"(?<!\\)[*_`<>\[\]$&~]", lines[2])
-    assert "\u202e" not in lines[2]
+    assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines[2:5]] == [4, 4, 4]
+    assert not re.findall(r"(?<!\\)[*_`<>\[\]$&~]", lines[4])
+    assert "\u202e" not in lines[4]
+
+
+def test_a_markdown_table_has_a_heading_and_a_title_for_every_column() -> None:
+    lines = markdown_tables(evaluation({"mini": 0.5})).splitlines()
+    assert lines[:3] == ["### aic-icc (words)", "", "| system | BLEU-4 | CIDEr |"]
+
+
+def test_latex_is_ascii_where_names_are() -> None:
+    measured = evaluation({"mini": 0.5, "base": 0.6}, (paired("mini", "base", -0.1, 0.01),))
+    measured.systems[0].scores[0].steps = PROTOCOLS["aic-icc"].steps
+    text = latex_tables(measured)
+    assert "".join(line for line in text.splitlines() if not line.startswith("%")).isascii()
+    assert "remove full stop (U+3002)" in text.replace("{-}", "-")
+
+
+def test_a_latex_table_has_a_short_caption_a_label_and_a_note() -> None:
+    lines = latex_tables(evaluation({"mini": 0.5})).replace("{-}", "-").splitlines()
+    assert "\\caption{Caption scores by aic-icc (words): 1000 pictures, 5000 references.}" in lines
+    assert "\\label{tab:caption-scores-aic-icc}" in lines
+    [note] = [
+        line for line in lines if line.startswith("\\parbox{\\linewidth}{\\footnotesize Protocol aic-icc:")
+    ]
+    assert lines.index(note) > lines.index("\\end{tabular}")
+    assert "CIDEr-D as the COCO server computes it" in note
 
 
 def test_hostile_text_is_text_in_latex() -> None:

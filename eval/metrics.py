@@ -124,11 +124,16 @@ METRIC_NOTES = {
 
 
 def check_metrics(names: Sequence[str]) -> None:
-    """Refuse a name that `METRICS` lacks, with those it has.
+    """Refuse what is no list of one or more names in `METRICS`.
 
     Raises:
-        ValueError: There is such a name.
+        TypeError: A single string was given.
+        ValueError: There is no name, or one that `METRICS` lacks; those it has are told.
     """
+    if isinstance(names, str):
+        raise TypeError(f"metrics: wanted a list of names, such as [{names!r}], got the string {names!r}")
+    if not names:
+        raise ValueError(f"metrics: wanted one or more of {', '.join(sorted(METRICS))}, got none")
     for name in names:
         if name not in METRICS:
             raise ValueError(f"unknown metric {name!r}; choose from {', '.join(sorted(METRICS))}")

@@ -34,7 +34,8 @@ def evaluate(
 
     Raises:
         ValueError: The ids differ, pictures have no reference, references hold no token (all of them are
-            told), or a name is unknown.
+            told), or a name is unknown or none.
+        TypeError: A caption or a reference is not a string (its picture is named), or ``metrics`` is one.
     """
     return Scorer(references, protocol, metrics).score(predictions)
 
@@ -60,7 +61,8 @@ class Scorer:
 
         Raises:
             ValueError: Pictures have no reference or references hold no token (all of them are told), a name
-                is unknown, or the document frequencies are of another protocol.
+                is unknown or none, or the document frequencies are of another protocol.
+            TypeError: A reference is not a string (its picture is named), or ``metrics`` is one.
         """
         from eval.ngrams import References  # loads numpy, which a command that only prints its help can spare
 
@@ -80,8 +82,11 @@ class Scorer:
 
         Raises:
             ValueError: The ids are not those of the references.
+            TypeError: A caption is not a string; its picture is named.
         """
         _check_pictures(predictions, self.image_ids)
+        for image_id in self.image_ids:
+            _check_text(image_id, "caption", predictions[image_id])
         candidates = [self.protocol.cut(predictions[image_id]) for image_id in self.image_ids]
         by_metric = tuple(METRICS[name](candidates, self._references) for name in self.metrics)
         columns = {name: values for score in by_metric for name, values in score.per_image.items()}
@@ -123,6 +128,11 @@ def _check_pictures(predictions: Mapping[str, str], image_ids: Sequence[str]) ->
         )
 
 
+def _check_text(image_id: str, what: str, text: object) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"picture {image_id!r}: wanted a string as its {what}, found {text!r}")
+
+
 def _cut_references(
     references: Mapping[str, Sequence[str]], image_ids: Sequence[str], protocol: Protocol
 ) -> list[list[Tokens]]:
@@ -134,6 +144,8 @@ def _cut_references(
         if isinstance(texts, str) or not texts:
             problems.append(f"picture {image_id!r}: wanted a list of one or more references, found {texts!r}")
             continue
+        for text in texts:
+            _check_text(image_id, "reference", text)
         cut.append([protocol.cut(text) for text in texts])
         problems += [
             f"picture {image_id!r}: reference {text!r} holds no token under {protocol.name}; remove it"

@@ -40,8 +40,8 @@ def test_version_metrics_intervals_and_tests_are_described(files: list[Path]) ->
         "CIDEr: CIDEr-D as the COCO server computes it; document frequencies from the references of the 2 "
         "scored pictures",
         "Intervals: 97.5%, percentile bootstrap over pictures, 100 draws, seed 0",
-        "Tests: paired approximate randomisation, two-sided, 100 draws, seed 0; p corrected by Holm's method, "
-        "pairs of systems: 1; intervals of differences: paired bootstrap",
+        "Tests: paired approximate randomisation, two-sided, 100 draws, seed 0; p corrected by Holm's "
+        "method, pairs of systems: 1; intervals of differences: paired bootstrap",
     ]
 
 

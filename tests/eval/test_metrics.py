@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,24 @@ def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
         match="unknown metric 'cidre'; choose from bleu, cider, cider-unclipped, meteor, rouge, spice",
     ):
         evaluate({"1": "狗"}, {"1": ["狗"]}, metrics=["cidre"])
+
+
+def test_metrics_are_a_list_of_one_or_more_names() -> None:
+    with pytest.raises(ValueError, match="metrics: wanted one or more of bleu, .*, got none"):
+        evaluate({"1": "狗"}, {"1": ["狗"]}, metrics=[])
+    with pytest.raises(
+        TypeError, match=r"wanted a list of names, such as \['cider'\], got the string 'cider'"
+    ):
+        evaluate({"1": "狗"}, {"1": ["狗"]}, metrics="cider")
+
+
+@pytest.mark.parametrize("caption", [None, ["狗"]])
+def test_a_caption_or_reference_that_is_no_string_is_told_with_its_picture(caption: Any) -> None:
+    people = {"1": ["狗"], "2": ["猫"]}
+    with pytest.raises(TypeError, match="picture '2': wanted a string as its caption, found "):
+        evaluate({"1": "狗", "2": caption}, people)
+    with pytest.raises(TypeError, match="picture '2': wanted a string as its reference, found "):
+        evaluate({"1": "狗", "2": "猫"}, {**people, "2": ["猫", caption]})
 
 
 def test_pictures_must_be_the_same_on_both_sides() -> None:

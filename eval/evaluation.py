@@ -37,7 +37,8 @@ class Settings:
     """How captions are cut and counted: aic-icc (jieba words, the headline), chars, coco-cn (words as the
     files separate them), coco-en (English words)."""
     segmenter: str = ""
-    """Segmenter for the protocols that count words, instead of their own; their names then say so."""
+    """Segmenter for the protocols that cut words themselves (aic-icc), instead of their own: jieba, chars,
+    whitespace, ptb or that of an installed package. Their names then say so."""
     metrics: tuple[str, ...] = DEFAULT_METRICS
     """What is measured: bleu, rouge, cider (CIDEr-D, as the COCO server), cider-unclipped; with Java, meteor
     and spice."""

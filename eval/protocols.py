@@ -56,8 +56,11 @@ class Protocol:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """Every step from the text to its tokens, in order."""
-        return (*self.before, self.segmenter.step, *self.after)
+        """Every step from the text to its tokens, in order.
+
+        One that the segmenter has done already, as ``ptb`` cuts Treebank tokens, is not named again.
+        """
+        return tuple(dict.fromkeys((*self.before, self.segmenter.step, *self.after)))
 
     def cut(self, text: str) -> list[str]:
         """Tokens of a sentence, none empty and none with white space inside."""

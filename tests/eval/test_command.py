@@ -13,6 +13,7 @@ import pytest
 from eval import __main__ as command
 from eval.__main__ import main
 from eval.scorer import Scorer
+from eval.segmenters import SEGMENTERS
 
 REFERENCES = [
     {"image_id": "a.jpg", "caption": ["两只狗在雪地里玩耍", "雪地里有两只狗"]},
@@ -225,6 +226,17 @@ def test_one_value_for_a_list_in_a_file_of_settings_is_named(
         main(["--config", "eval.yaml", "captions.json", "refs.json"])
     assert stopped.value.code == 2
     assert "eval.yaml, protocols: wanted a list, as in [one, two], found " in capsys.readouterr().err
+
+
+def test_help_names_every_segmenter(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    told = " ".join(capsys.readouterr().out.partition("--segmenter SEGMENTER")[2].split())
+    assert told.startswith(
+        "Segmenter for the protocols that cut words themselves (aic-icc), instead of their"
+    )
+    assert "own: jieba, chars, whitespace, ptb or that of an installed package." in told
+    assert [*SEGMENTERS] == ["jieba", "chars", "whitespace", "ptb"]
 
 
 def test_one_file_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:

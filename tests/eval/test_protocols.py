@@ -118,6 +118,13 @@ def test_another_segmenter_changes_the_protocols_name_steps_and_unit() -> None:
     assert (scores.protocol, scores.segmenter) == ("aic-icc+chars", "chars")
 
 
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+def test_no_step_is_named_twice(segmenter: str) -> None:
+    for name in PROTOCOLS:
+        steps = find_protocol(name, segmenter).steps
+        assert len(set(steps)) == len(steps)
+
+
 def test_naming_the_protocols_own_segmenter_changes_nothing() -> None:
     assert find_protocol("aic-icc", "jieba") == PROTOCOLS["aic-icc"]
 

@@ -45,8 +45,8 @@ class EvalConfig(Settings):
     """Write the score tables in LaTeX to this file."""
     images: Path | None = None
     """Folder of the pictures, for the report's thumbnails."""
-    title: str = "Caption scores"
-    """Heading of the report."""
+    title: str = ""
+    """Heading of the report; without it, "Caption scores" in the reader's language."""
     language: Literal["en", "zh"] = "en"
     """Language in which the report opens."""
     report_pictures: int = 300

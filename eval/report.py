@@ -34,7 +34,7 @@ from eval.tables import SIGNIFICANCE, score_tables
 def render_report(
     evaluation: Evaluation,
     *,
-    title: str = "Caption scores",
+    title: str = "",
     images: Path | None = None,
     max_pictures: int = 300,
     language: str = "en",
@@ -45,7 +45,7 @@ def render_report(
     Args:
         evaluation: What `evaluate_files` returned. Boxes of the regions file in its settings are laid over
             the pictures.
-        title: Heading.
+        title: Heading; without it, "Caption scores" in both languages.
         images: Folder of the pictures; each is embedded as a small JPEG.
         max_pictures: Cards shown, 2 or more. Of more pictures the best, the middle and the worst by CIDEr,
             and others at even distances between them.
@@ -69,7 +69,8 @@ def render_report(
         asked = {image_id for group in groups for _, image_id in group.pictures} | {i for _, i in changed}
         maker = CardMaker(evaluation, protocol, sorted(asked), images, stack)
         return template.render(
-            title=shown(title),
+            title=shown(title or TEXTS["title"][LANGUAGES.index(language)]),
+            heading=shown(title) if title else bilingual("title"),
             language=language,
             captions_language="en" if evaluation.settings.is_english else "zh",
             evaluation=evaluation,
@@ -111,7 +112,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["shown"] = shown
     environment.globals.update(
         t=bilingual,
-        unit=lambda unit: bilingual(unit) if unit in TEXTS else unit,
+        phrase=lambda text: bilingual(text) if text in TEXTS else shown(text, 200),
         titles=METRIC_TITLES,
         number=_number,
         signed=_signed,

@@ -10,6 +10,7 @@ LANGUAGES = ("zh", "en")
 
 TEXTS = {
     "language": ("语言", "Language"),
+    "title": ("图片描述评测", "Caption scores"),
     "counts": (
         "{images} 张图片，{references} 条人工描述",
         "{images} pictures, {references} human captions",
@@ -138,6 +139,7 @@ TEXTS = {
         "Held against: {source}; {vocabulary} kinds of objects, {n} pictures. What was not detected may be "
         "the detector's miss.",
     ),
+    "tags in the predictions": ("预测文件中的标签", "tags in the predictions"),
     "recall": ("检测到的物体中被说出的", "detected objects that are named"),
     "not_detected_share": ("说出的物体中未检测到的", "named objects that were not detected"),
     "images_not_detected": (

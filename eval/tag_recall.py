@@ -148,7 +148,7 @@ def detections_of_regions(
                 f"{path}: none of the pictures that are scored is there; its ids are like "
                 f"{', '.join(map(repr, store.image_ids[:2]))}. Extract the regions of these pictures."
             )
-        source = f"{path.name}, {store.vocabulary_id}, regions of score {min_score} and more"
+        source = f"{path.name}, {store.vocabulary_id}, score ≥ {min_score}"
     vocabulary = frozenset(text for text in lexicon.texts if text is not None)
     return Detections(objects=objects, vocabulary=vocabulary, source=source)
 

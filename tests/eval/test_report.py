@@ -123,6 +123,22 @@ def test_the_page_gives_scores_with_protocol_versions_and_hashes(evaluation: Eva
     assert "第一次评测" in text
 
 
+@pytest.mark.parametrize(("language", "title"), [("zh", "图片描述评测"), ("en", "Caption scores")])
+def test_a_page_without_a_title_has_one_in_its_language(
+    language: str, title: str, evaluation: Evaluation
+) -> None:
+    html = render_report(evaluation, language=language)
+    assert f"<title>{title}</title>" in html
+    heading = html[html.index("<h1>") : html.index("</h1>")]
+    assert [word in heading for word in ("图片描述评测", "Caption scores")] == [True, True]
+
+
+def test_where_the_objects_come_from_is_said_in_both_languages(evaluation: Evaluation) -> None:
+    html = render_report(evaluation)
+    assert '<span class="zh" lang="zh">预测文件中的标签</span>' in html
+    assert '<span class="en" lang="en">tags in the predictions</span>' in html
+
+
 def test_left_out_pictures_are_announced(evaluation: Evaluation) -> None:
     text = "".join(Page(render_report(evaluation)).text)
     assert "p has no caption for 1 of 4 reference pictures. They were left out, not counted as 0." in text

@@ -116,7 +116,7 @@ def test_objects_of_a_regions_file_are_named_in_chinese(tmp_path: Path) -> None:
     found = detections_of_regions(tmp_path / "regions.h5", ["1.jpg", "2.jpg", "3.jpg"])
     assert found.objects == {"1.jpg": {lexicon.texts[-1]}, "2.jpg": frozenset()}
     assert found.vocabulary == set(lexicon.texts)
-    assert found.source == "regions.h5, voc-20, regions of score 0.2 and more"
+    assert found.source == "regions.h5, voc-20, score ≥ 0.2"
 
 
 def test_pictures_of_a_regions_file_are_found_by_the_rule_for_all_ids(tmp_path: Path) -> None:

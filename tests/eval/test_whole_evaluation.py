@@ -104,7 +104,7 @@ def test_two_systems_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
     assert characters["tests"]["cider"]["p_value"] <= 0.05
     recalls = [system["tag_recall"] for system in content["systems"]]
     assert [(each["n_images"], each["recall"]) for each in recalls][1] == (len(PEOPLE), 1.0)
-    assert recalls[0]["source"] == "regions.h5, voc-20, regions of score 0.2 and more"
+    assert recalls[0]["source"] == "regions.h5, voc-20, score ≥ 0.2"
     out = capsys.readouterr().out
     assert "*: differs significantly from 近" in out
     assert "far names 19 of 19 detected objects" in out

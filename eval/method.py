@@ -24,7 +24,7 @@ def program() -> str:
 
 def confidence_text(confidence: float) -> str:
     """A confidence in per cent, with all its digits: 95%, 99.5%."""
-    return f"{100 * confidence:g}%"
+    return f"{100 * confidence:.10g}%"
 
 
 def method(evaluation: Evaluation) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -228,6 +228,9 @@ def test_latex_says_what_chinese_needs() -> None:
     assert "xeCJK" in head[1]
 
 
-@pytest.mark.parametrize(("confidence", "text"), [(0.95, "95%"), (0.995, "99.5%"), (0.57, "57%")])
+@pytest.mark.parametrize(
+    ("confidence", "text"),
+    [(0.95, "95%"), (0.995, "99.5%"), (0.57, "57%"), (0.999, "99.9%"), (0.9999999, "99.99999%")],
+)
 def test_no_digit_of_a_confidence_is_lost(confidence: float, text: str) -> None:
     assert confidence_text(confidence) == text

@@ -104,7 +104,7 @@ def _read(path: Path, role: Role) -> Any:
     read = getattr(FORMATS[name], role)
     if read is None:
         found = f"{'references' if role == 'predictions' else 'predictions'} (format {name})"
-        wanted = f"{role} (format {', '.join(_formats_of(role))})"
+        wanted = f"{role} (format {', '.join(_formats_of(role))}); python -m eval takes the references last"
         raise AnnotationError([Problem(path=path, found=found, wanted=wanted)])
     problems = Problems(path)
     result = read(content, problems)

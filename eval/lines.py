@@ -9,6 +9,7 @@ from eval.problems import AnnotationError, Problems
 from eval.records import Record, parse_json, records_of
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _COLUMNS_WANTED = ("image_id", "caption")
 
 
@@ -64,6 +65,11 @@ def table_rows(text: str, problems: Problems) -> Iterator[Record]:
 def _has_columns(columns: list[str], line: int, problems: Problems) -> bool:
     """Whether a header names image_id and caption, and nothing twice; else that is reported."""
     n_before = len(problems.found)
+    if len(columns) == 1:
+        for mark, name in _OTHER_SEPARATORS.items():
+            if mark in columns[0]:
+                problems.add(f"columns separated by {name}", "commas between them", record=line, part="line")
+                return False
     for column, count in Counter(columns).items():
         if count > 1:
             problems.add("the column more than once", "it once", record=line, part="line", field=column)

@@ -21,5 +21,10 @@ def shown(text: str, longest: int = LONGEST) -> str:
     return "".join(" " if c in "\t\r\n" else c if _visible(c) else "\ufffd" for c in cut)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things that take an s: 1 picture, 2 pictures."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _visible(character: str) -> bool:
     return character in _JOINERS or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")

@@ -8,7 +8,7 @@ from eval.diversity import Diversity
 from eval.evaluation import Evaluation
 from eval.method import confidence_text, method_lines
 from eval.metrics import METRIC_NOTES, METRIC_TITLES
-from eval.shown import shown
+from eval.shown import counted, shown
 from eval.tables import SIGNIFICANCE, ScoreTable, score_tables, source_lines
 
 LONGEST_NAME = 40
@@ -23,13 +23,13 @@ VARIETY_LEGEND = (
 def summary_lines(evaluation: Evaluation) -> Iterator[str]:
     """What was counted and left out, the tables of each protocol, and how each protocol counts."""
     n_references = sum(map(len, evaluation.references.values()))
-    yield f"{len(evaluation.references)} pictures, {n_references} references"
+    yield f"{counted(len(evaluation.references), 'picture')}, {counted(n_references, 'reference')}"
     for system in evaluation.systems:
         name = shown(system.name, LONGEST_NAME)
         if system.missing:
-            yield f"LEFT OUT: {len(system.missing)} reference pictures without a caption of {name}"
+            yield f"LEFT OUT: {counted(len(system.missing), 'reference picture')} without a caption of {name}"
         if system.extra:
-            yield f"left out: {len(system.extra)} captions of {name} without references"
+            yield f"left out: {counted(len(system.extra), 'caption')} of {name} without references"
     yield from map(str, evaluation.cautions)
     tables = score_tables(evaluation)
     yield from ("", *aligned([row for table in tables for row in _score_rows(table)]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from eval.evaluation import Evaluation
 from eval.method import method_lines
 from eval.metrics import METRIC_NOTES, METRIC_TITLES, Scores
-from eval.shown import shown
+from eval.shown import counted, shown
 from eval.significance import Comparison, Interval
 
 SIGNIFICANCE = 0.05
@@ -106,7 +106,8 @@ def source_lines(evaluation: Evaluation) -> list[str]:
     """The files that were scored and, last, the one scored against, with their SHA-256."""
     sources = [*(system.source for system in evaluation.systems), evaluation.references_source]
     return [
-        f"{shown(each.path)}: {each.n_captions} captions of {each.n_images} pictures, sha256 {each.sha256}"
+        f"{shown(each.path)}: {counted(each.n_captions, 'caption')} of {counted(each.n_images, 'picture')}, "
+        f"sha256 {each.sha256}"
         for each in sources
     ]
 
@@ -172,7 +173,7 @@ def _note(table: ScoreTable) -> str:
     )  # a whole hash breaks the lines
     sentences = [
         f"Protocol {scores.protocol}: {scores.unit}, {version}; {', '.join(scores.steps)}",
-        f"{scores.n_images} pictures, {scores.n_references} references",
+        f"{counted(scores.n_images, 'picture')}, {counted(scores.n_references, 'reference')}",
     ]
     sentences += [METRIC_NOTES[metric] for metric in table.metrics if metric in METRIC_NOTES]
     if table.tested:
@@ -209,7 +210,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 def _latex(table: ScoreTable, method: str) -> str:
     scores = table.scores
-    counts = f"{scores.n_images} pictures, {scores.n_references} references"
+    counts = f"{counted(scores.n_images, 'picture')}, {counted(scores.n_references, 'reference')}"
     caption = f"Caption scores by {scores.protocol} ({scores.unit}): {counts}."
     note = f"{_note(table)} {method}".replace("remove 。", "remove full stop (U+3002)")
     lines = [

@@ -110,8 +110,8 @@ def test_what_was_left_out_by_permission_is_said(capsys: pytest.CaptureFixture[s
     assert main(["captions.json", "refs.json", "--allow_missing", "--allow_extra", "--out", "s.json"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(
-        "2 pictures, 3 references\nLEFT OUT: 1 reference pictures without a caption of captions\n"
-        "left out: 1 captions of captions without references\n"
+        "2 pictures, 3 references\nLEFT OUT: 1 reference picture without a caption of captions\n"
+        "left out: 1 caption of captions without references\n"
     )
     scores = json.loads(Path("s.json").read_text(encoding="utf-8"))
     assert scores["n_images"] == 2
@@ -126,7 +126,9 @@ def test_files_without_a_common_picture_show_how_their_ids_look(capsys: pytest.C
 
 def test_files_in_the_wrong_order_are_recognised(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["refs.json", "captions.json"]) == 1
-    assert "eval: refs.json: found references (format aic-icc), wanted predictions" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "eval: refs.json: found references (format aic-icc), wanted predictions" in err
+    assert "python -m eval takes the references last" in err
 
 
 @pytest.mark.parametrize("option", ["--out", "--report", "--markdown", "--latex"])

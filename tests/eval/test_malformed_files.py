@@ -186,6 +186,14 @@ BAD_PREDICTIONS: dict[str, tuple[Any, str]] = {
         "image_id,text\n1,a\n2,b\n",
         "F, line 1, field 'caption': found only the columns 'image_id', 'text', wanted it too",
     ),
+    "csv with semicolons": (
+        "image_id;caption\n1;a\n",
+        "F, line 1: found columns separated by semicolons, wanted commas between them",
+    ),
+    "csv with tabs": (
+        "image_id\tcaption\n1\ta\n",
+        "F, line 1: found columns separated by tabs, wanted commas between them",
+    ),
     "csv column twice": (
         "image_id,caption,caption\n1,a,b\n",
         "F, line 1, field 'caption': found the column more than once, wanted it once",

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.shown import LONGEST, shown
+from eval.shown import LONGEST, counted, shown
 
 
 @given(st.text(st.characters(exclude_categories=[])))
@@ -32,3 +32,7 @@ def test_long_text_is_cut() -> None:
 def test_every_character_stays_where_it_was(text: str) -> None:
     assert len(shown(text)) == len(text)
     assert all(new in (old, " ", "\ufffd") for old, new in zip(text, shown(text), strict=True))
+
+
+def test_one_thing_has_no_s() -> None:
+    assert [counted(number, "picture") for number in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]

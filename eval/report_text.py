@@ -59,7 +59,6 @@ TEXTS = {
     "given words": ("给定的词", "given words"),
     "English words": ("英文词", "English words"),
     "system": ("系统", "System"),
-    "distribution": ("各图片的分布", "Distribution over pictures"),
     "distribution_of": ("各图片 {metric} 的分布，{name}", "{metric} of each picture, {name}"),
     "median_zero": ("中位数 {median}；{zero} 的图片得 0 分", "median {median}; {zero} of pictures score 0"),
     "protocol": ("评测方法", "Protocol"),

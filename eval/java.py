@@ -55,7 +55,10 @@ def find_java(metric: str) -> str:
 
 def java_release(java: str) -> int:
     """8, 11, 17, …; 0 where the program does not tell."""
-    ran = subprocess.run([java, "-version"], capture_output=True, timeout=600, check=False)
+    try:
+        ran = subprocess.run([java, "-version"], capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        return 0
     found = re.search(rb'version "(?:1\.)?(\d+)', ran.stderr + ran.stdout)
     return int(found[1]) if found else 0
 

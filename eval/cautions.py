@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from eval.protocols import Protocol, n_chinese
-from eval.report_text import TEXTS
 from eval.shown import shown
+from eval.texts import TEXTS
 
 FEWEST_TOKENS = 2
 """Mean tokens of a sentence, below which it may not have been cut at all."""
@@ -21,7 +21,7 @@ class Caution:
     """One sentence, in the report's languages."""
 
     key: str
-    """Of `eval.report_text.TEXTS`."""
+    """Of `eval.texts.TEXTS`."""
     values: Mapping[str, str | int]
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 Two programs give the same captions another CIDEr when they weigh words by other references, and another
 interval when they draw otherwise; who repeats or cites a number needs to know. The words are in
-`eval.report_text`, in Chinese and in English.
+`eval.texts`, in Chinese and in English.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from eval.evaluation import Evaluation
-from eval.report_text import TEXTS
 from eval.significance import SEED
+from eval.texts import TEXTS
 
 
 def program() -> str:

@@ -25,10 +25,10 @@ from eval.report_pictures import (
     ranked_pictures,
     ranking_metric,
 )
-from eval.report_text import LANGUAGES, TEXTS, bilingual
 from eval.shown import shown
 from eval.significance import PairedTest
 from eval.tables import SIGNIFICANCE, score_tables
+from eval.texts import LANGUAGES, TEXTS, bilingual
 
 
 def render_report(

@@ -37,7 +37,7 @@ class Group:
     """Neighbours in the ranking, under one heading."""
 
     key: str
-    """Of the heading in `eval.report_text.TEXTS`."""
+    """Of the heading in `eval.texts.TEXTS`."""
     pictures: Sequence[Ranked]
     folded: bool = False
 

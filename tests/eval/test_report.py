@@ -17,8 +17,8 @@ from eval.evaluation import Evaluation, Settings, evaluate_files
 from eval.overlap import Mark
 from eval.report import p_value_text, render_report
 from eval.report_pictures import GROUP, LONGEST_CAPTION, most_changed, picture_groups, pieces, spaced
-from eval.report_text import TEXTS
 from eval.significance import Interval, PairedTest
+from eval.texts import TEXTS
 from features.schema import Regions, StoreMeta, box_geometry
 from features.shards import write_shard
 

@@ -1,4 +1,4 @@
-"""The words of the report, in Chinese and in English; the page holds both and shows one."""
+"""The words of reports in Chinese and English: a page holds both and shows one, tables and terminal take English."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The words of reports in Chinese and English: a page holds both and shows one, tables and terminal take English."""
+"""The words of reports in Chinese and English: a page holds both, tables and the terminal take English."""
 
 from typing import Any
 

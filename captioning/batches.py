@@ -78,7 +78,19 @@ class PairBatch:
     n_captions: int
 
 
-Batch = CaptionBatch | PairBatch
+@dataclass(frozen=True, kw_only=True)
+class SampleBatch:
+    """One step of the ``scst`` objective: B pictures, whose captions the step draws itself."""
+
+    image_ids: tuple[str, ...]
+    prefix: PrefixBatch
+    seeds: tuple[int, ...]
+    """(B,) of the draws of each picture."""
+    n_captions: int
+    """To be drawn."""
+
+
+Batch = CaptionBatch | PairBatch | SampleBatch
 
 
 def to_device(value: T, device: torch.device) -> T:

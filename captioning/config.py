@@ -13,8 +13,9 @@ from typing import Literal
 
 from captioning.decode_config import DecodeConfig
 from captioning.ranges import at_least, positive, share
+from captioning.scst_config import ScstConfig
 
-Objective = Literal["caption", "pretrain"]
+Objective = Literal["caption", "pretrain", "scst"]
 Masking = Literal["dense", "sparse"]
 Optimizer = Literal["adamw", "adamw_original"]
 Schedule = Literal["linear", "cosine", "constant"]
@@ -212,7 +213,8 @@ class TrainConfig:
     """One training run."""
 
     objective: Objective = "caption"
-    """What is learned: ``caption`` writes captions, ``pretrain`` fills masks and detects swapped pairs."""
+    """What is learned: ``caption`` writes captions, ``pretrain`` fills masks and detects swapped pairs,
+    ``scst`` makes a captioner's samples likelier that score well (self-critical training)."""
     init: str | None = None
     """Folder or hub id of BERT, Mengzi-BERT or Oscar weights to start from; from scratch if empty."""
     out: Path = Path("build/mini-run")
@@ -250,6 +252,8 @@ class TrainConfig:
     """The optimizer."""
     loss: LossConfig = field(default_factory=LossConfig)
     """The loss."""
+    scst: ScstConfig = field(default_factory=ScstConfig)
+    """Samples and rewards of ``objective: scst``."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Validation while training."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
@@ -271,6 +275,10 @@ class TrainConfig:
             raise ValueError(
                 "two contrast classes know matching and wrong tags only: "
                 "set loss.swap_caption=0 or model.contrast_classes=3"
+            )
+        if self.objective == "scst" and self.init is None:
+            raise ValueError(
+                "scst improves a captioner that writes captions already: give its folder as init"
             )
         if self.decode.max_pieces > self.model.max_caption_pieces - 2:
             raise ValueError(

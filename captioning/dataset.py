@@ -14,7 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from captioning.batches import Batch, CaptionBatch, PairBatch, collate_captions, collate_pairs, collate_prefix
+from captioning.batches import (
+    Batch,
+    CaptionBatch,
+    PairBatch,
+    SampleBatch,
+    collate_captions,
+    collate_pairs,
+    collate_prefix,
+)
 from captioning.config import TrainConfig
 from captioning.examples import (
     CaptionExample,
@@ -163,6 +171,16 @@ class CaptionedPictures:
             self.tokenizer.pad_id,
         )
 
+    def sample_batch(self, epoch: int, indices: Sequence[int]) -> SampleBatch:
+        """Some pictures, and what decides the captions that will be drawn of them in this epoch."""
+        rngs = (draws(self.config.seed, Stream.SAMPLE, epoch, index) for index in indices)
+        return SampleBatch(
+            image_ids=tuple(self.records[index].image_id for index in indices),
+            prefix=collate_prefix([self.prefix(index) for index in indices], self.tokenizer.pad_id),
+            seeds=tuple(int(rng.integers(2**62)) for rng in rngs),
+            n_captions=len(indices) * self.config.scst.samples,
+        )
+
     def _choose(self, epoch: int, index: int) -> Sequence[int]:
         rng = draws(self.config.seed, Stream.CHOICE, epoch, index)
         return choose_captions(len(self.captions[index]), self.config.data.captions_per_picture, rng)
@@ -225,6 +243,8 @@ class StepBatches(torch.utils.data.Dataset[Batch]):
         epoch, indices = self.plan.step(step)
         if self.pictures.config.objective == "pretrain":
             return self.pictures.pair_batch(epoch, indices)
+        if self.pictures.config.objective == "scst":
+            return self.pictures.sample_batch(epoch, indices)
         return self.pictures.caption_batch(epoch, indices)
 
     def from_step(self, step: int, workers: int) -> Iterator[Batch]:

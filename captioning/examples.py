@@ -42,6 +42,7 @@ class Stream(IntEnum):
     MASK = 2
     SWAP = 3
     DROPOUT = 4
+    SAMPLE = 5
 
 
 def draws(seed: int, stream: Stream, epoch: int, index: int) -> np.random.Generator:

@@ -28,6 +28,9 @@ from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
 from captioning.lexicon_info import LexiconInfo
 from captioning.records import read_records
+from captioning.rewards import Rewards
+from captioning.scst import SelfCritical
+from captioning.steps import Step, step_of
 from captioning.tokenizer import CaptionTokenizer
 from features.store import RegionStore
 from features.tags import Lexicon
@@ -47,6 +50,7 @@ FREE_KEYS = frozenset(
         "data.validation",
         "data.memory_gb",
         "data.workers",
+        "scst.frequencies",
         "validation.batch_size",
         "gradient_checkpointing",
     )
@@ -69,6 +73,8 @@ class Run:
     config: TrainConfig
     tokenizer: CaptionTokenizer
     model: OscarForCaptioning | OscarForPreTraining
+    step: Step
+    """Of the objective."""
     training: CaptionedPictures
     validation: CaptionedPictures | None
     info: CaptionerInfo
@@ -113,12 +119,20 @@ def prepare(config: TrainConfig) -> Run:
         pictures = held_out.records[: config.validation.pictures]
         validation = CaptionedPictures(pictures, store, lexicon, tokenizer, config)
     data = data_hashes(config, store, lexicon, training, validation)
+    if config.objective == "scst":
+        rewards = Rewards(training.records, config.scst)
+        data["segmenter and document frequencies of the reward"] = _sha256(rewards.identity)
+        notes.append(str(rewards))
+        step: Step = SelfCritical(config, tokenizer, rewards)  # type: ignore[assignment]
+    else:
+        step = step_of(config.objective, config.loss)
     if resume is not None:
         refuse_differences(config, data, resume)
     return Run(
         config=config,
         tokenizer=tokenizer,
         model=model,
+        step=step,
         training=training,
         validation=validation,
         info=CaptionerInfo(

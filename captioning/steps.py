@@ -1,7 +1,7 @@
 """One function per training objective: model and batch in, losses out.
 
-``STEPS`` is the table of objectives. The first entry of what a step returns, ``loss``, is minimised; the
-others are shown.
+``STEPS`` is the table of the objectives that compare with human captions; ``captioning.scst`` draws captions
+of its own. The first entry of what a step returns, ``loss``, is minimised; the others are shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from oscar.objectives import (
 )
 
 Losses = dict[str, Tensor]
-Step = Callable[[nn.Module, Batch, LossConfig, int], Losses]
+Step = Callable[[nn.Module, Batch, int], Losses]
+"""Model, batch and the number of steps taken before."""
 
 
 def caption_step(model: OscarForCaptioning, batch: CaptionBatch, config: LossConfig, step: int) -> Losses:
@@ -92,22 +93,30 @@ def pretrain_step(model: OscarForPreTraining, batch: PairBatch, config: LossConf
     }
 
 
-STEPS: dict[str, Step] = {"caption": caption_step, "pretrain": pretrain_step}  # type: ignore[dict-item]
+STEPS: dict[str, Callable[[nn.Module, Batch, LossConfig, int], Losses]] = {
+    "caption": caption_step,  # type: ignore[dict-item]
+    "pretrain": pretrain_step,  # type: ignore[dict-item]
+}
+
+
+def step_of(objective: str, config: LossConfig) -> Step:
+    """The step of an objective in ``STEPS`` with its settings."""
+    taken = STEPS[objective]
+    return lambda model, batch, step: taken(model, batch, config, step)
 
 
 class Objective(nn.Module):
     """Model and step as one module, so that mixed precision and DDP wrap the whole computation."""
 
-    def __init__(self, model: nn.Module, objective: str, config: LossConfig) -> None:
-        """Takes the model that the objective trains."""
+    def __init__(self, model: nn.Module, step: Step) -> None:
+        """Takes the model that the step trains."""
         super().__init__()
         self.model = model
-        self.step = STEPS[objective]
-        self.config = config
+        self.step = step
 
     def forward(self, batch: Batch, step: int) -> Losses:
         """Losses of a batch, ``step`` steps having been taken before it."""
-        return self.step(self.model, batch, self.config, step)
+        return self.step(self.model, batch, step)
 
 
 def _word_loss(logits: Tensor, targets: Tensor, config: LossConfig, step: int) -> Tensor:

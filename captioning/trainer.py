@@ -57,7 +57,7 @@ class Trainer:
         self.counters = restore(run.resume, self.model, self.optimizer) if run.resume else Counters()
         self.saved_step = self.counters.step
         self.objective, self.prepared_optimizer = self.accelerator.prepare(
-            Objective(self.model, config.objective, config.loss), self.optimizer
+            Objective(self.model, run.step), self.optimizer
         )
         if run.resume and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(run.resume.state.values["scaler"])

@@ -1,6 +1,6 @@
 """How probable given captions are under the model."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import torch
@@ -14,7 +14,10 @@ from oscar.rules import log_softmax
 
 
 def score_captions(
-    model: OscarForCaptioning, prefix: Prefix, captions: Sequence[Sequence[Sequence[int]]]
+    model: OscarForCaptioning,
+    prefix: Prefix,
+    captions: Sequence[Sequence[Sequence[int]]],
+    never_ids: Collection[int] = (),
 ) -> Tensor:
     """Log-probability of every piece of given captions, in one pass over prefixes encoded once.
 
@@ -26,6 +29,9 @@ def score_captions(
         model: in eval mode, if dropout is not wanted.
         prefix: of B pictures, from `model.bert.encode_prefix`.
         captions: of each picture any number, as piece ids without [CLS] and [SEP].
+        never_ids: taken out of the softmax first, as `oscar.sampling.sample` does with pieces that it never
+            draws ([PAD], [CLS], [MASK] and its `forbidden_ids`); a caption's numbers are then the
+            probabilities of its draws.
 
     Returns:
         (C, T) for all C captions in order; a caption of n pieces has n + 1 numbers, the last for its [SEP],
@@ -62,10 +68,13 @@ def score_captions(
         stream.position_ids,
         stream.self_mask,
         torch.arange(len(captions), device=device).repeat_interleave(counts),
-        last=longest + 1,
-        rows=real,
+        real=real.repeat(1, 2),
+        rows=torch.cat([torch.zeros_like(real), real], dim=1),
     )
-    log_probs = log_softmax(model.word_logits(hidden))  # (pieces, V)
+    logits = model.word_logits(hidden)  # (pieces, V)
+    if never_ids:
+        logits[:, sorted(never_ids)] = -torch.inf
+    log_probs = log_softmax(logits)
     scores = log_probs.new_zeros(real.shape)
     scores[real] = log_probs.gather(1, targets[real][:, None])[:, 0]
     return scores

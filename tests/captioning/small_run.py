@@ -15,6 +15,7 @@ from captioning.config import (
     TrainConfig,
     ValidationConfig,
 )
+from captioning.scst_config import ScstConfig
 from tests.captioning.small_captioner import write_small_store
 
 CAPTIONS = {
@@ -82,5 +83,6 @@ def small_config(
         ),
         optim=OptimConfig(learning_rate=learning_rate),
         loss=loss or LossConfig(),
+        scst=ScstConfig(samples=3, segmenter="chars"),
         validation=ValidationConfig(every=4, pictures=3),
     )

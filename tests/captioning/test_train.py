@@ -50,12 +50,22 @@ def events(config: TrainConfig) -> list[dict[str, object]]:
     return [json.loads(line) for line in (config.out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
+def initial(folder: Path, objective: str) -> str | None:
+    """The folder that a run of this objective starts from."""
+    if objective != "scst":
+        return None
+    captioner = small_config(folder, out="captioner", validation=False)
+    train(captioner)
+    return str(captioner.out / "last")
+
+
 @pytest.mark.parametrize(
     ("objective", "masking", "kind"),
     [
         ("caption", "dense", "adamw"),
         ("caption", "sparse", "adamw_original"),
         ("pretrain", "dense", "adamw"),
+        ("scst", "dense", "adamw"),
     ],
 )
 def test_a_killed_and_resumed_run_ends_with_the_same_bits(
@@ -63,7 +73,8 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(
 ) -> None:
     # Dropping counts all steps of the run: counted from the resumption, step 6 would drop nothing.
     loss = LossConfig(masking=masking, drop_worst=0.5, drop_worst_after=5)  # type: ignore[arg-type]
-    straight = small_config(tmp_path, out="straight", objective=objective, loss=loss, save_every=2)
+    init = initial(tmp_path, objective)
+    straight = small_config(tmp_path, out="straight", objective=objective, loss=loss, save_every=2, init=init)
     straight = replace(straight, optim=replace(straight.optim, kind=kind))
     assert train(straight) is None
     broken = replace(straight, out=tmp_path / "broken")
@@ -78,9 +89,10 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(
     assert goings_on == [f"going on from {step_folder(broken.out, step)}" for step in (2, 6)]
 
 
-@pytest.mark.parametrize("objective", ["caption", "pretrain"])
+@pytest.mark.parametrize("objective", ["caption", "pretrain", "scst"])
 def test_gradient_checkpointing_trains_to_the_same_bits(tmp_path: Path, objective: str) -> None:
-    plainly = small_config(tmp_path, out="plainly", objective=objective)
+    init = initial(tmp_path, objective)
+    plainly = small_config(tmp_path, out="plainly", objective=objective, init=init)
     train(plainly)
     again = replace(plainly, out=tmp_path / "again", gradient_checkpointing=True)
     train(again)
@@ -260,6 +272,13 @@ def test_a_missing_regions_file_is_answered_with_the_command_that_makes_it(
         ("steps: many", 'c.yaml: Parser key "steps"'),
         ("loss: {mask_share: 2}", "mask_share must lie between 0 and 1, got 2.0"),
         ("steps: null", "a run needs an end"),
+        (
+            "objective: scst",
+            "scst improves a captioner that writes captions already: give its folder as init",
+        ),
+        ("scst: {samples: 0}", "samples must be 1 or more, got 0"),
+        ("scst: {samples: 1, baseline: leave_one_out}", "one sample has no others to beat"),
+        ("scst: {baseline: mean}", "scst.baseline"),
     ],
 )
 def test_wrong_settings_are_usage_errors(
@@ -289,6 +308,13 @@ def test_the_aic_icc_configuration_is_the_published_recipe() -> None:
     assert config.model.tie_embeddings
     assert config.model.freeze_embeddings
     assert config.batch_size * config.data.captions_per_picture == 1025
+
+
+def test_the_mini_scst_configuration_reads_pictures_as_the_bundled_captioner_does() -> None:
+    config = settings("mini_scst.yaml")
+    assert config.objective == "scst"
+    assert config.init is not None
+    assert read_info(ROOT / config.init).prefix == config.data.prefix
 
 
 def test_every_configuration_opens_with_its_command() -> None:

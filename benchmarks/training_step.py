@@ -25,7 +25,7 @@ from captioning.batches import CaptionBatch, PrefixBatch, collate_captions
 from captioning.config import LossConfig, Masking, OptimConfig
 from captioning.examples import IGNORED, CaptionExample
 from captioning.optim import make_optimizer
-from captioning.steps import Objective
+from captioning.steps import Objective, step_of
 
 PICTURES = 16
 
@@ -83,7 +83,8 @@ def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     scenario = SCENARIOS[name]
     model, inputs = workload.load(folder)
     batch = batch_of(inputs, scenario)
-    objective = Objective(model, "caption", LossConfig(masking=scenario.masking, label_smoothing=0.1)).train()
+    loss_config = LossConfig(masking=scenario.masking, label_smoothing=0.1)
+    objective = Objective(model, step_of("caption", loss_config)).train()
     optimizer = make_optimizer(model, OptimConfig(learning_rate=3e-5))
 
     def step() -> float:

@@ -87,6 +87,20 @@ def extract(backend: Backend, device: torch.device, root: Path, image_ids: list[
     return report
 
 
+def afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> Report:
+    """An extraction in a process of its own, as the command's is.
+
+    One that has used a detector holds much memory, all of which its decode processes would share: each page
+    that the detector then writes to would be copied first.
+    """
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        return process.submit(_afresh, backend, weights, root, image_ids).result()
+
+
+def _afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> Report:
+    return extract(load_backend(backend, weights), pick_device("auto"), root, image_ids)
+
+
 def shares(report: Report) -> dict[str, float]:
     """Where an extraction's time went."""
     return {
@@ -138,8 +152,7 @@ def with_mini_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
         names = image_ids[number::ROUNDS]
         half = len(names) // 2
         before = cpu_seconds(backend, root, names[:half])
-        with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # as the command starts
-            report = fresh.submit(extract_with_mini, root, names).result()
+        report = afresh("mini", None, root, names)
         after = cpu_seconds(backend, root, names[half:])
         decoding += before[0] + after[0]
         detecting += before[1] + after[1]
@@ -160,11 +173,6 @@ def with_mini_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
     }
 
 
-def extract_with_mini(root: Path, image_ids: list[str]) -> Report:
-    """For a process of its own."""
-    return extract(load_backend("mini"), pick_device("auto"), root, image_ids)
-
-
 def cpu_seconds(backend: Backend, root: Path, image_ids: list[str]) -> tuple[float, float]:
     """CPU seconds of decoding, and of the detector, one after the other."""
     pictures = PictureDataset(root, image_ids, backend.preprocessor)
@@ -183,7 +191,7 @@ def cpu_seconds(backend: Backend, root: Path, image_ids: list[str]) -> tuple[flo
 
 
 def beside(
-    loop: Callable[[Path], object], backend: Backend, root: Path, image_ids: list[str]
+    loop: Callable[[Path], object], backend: str, weights: Path, root: Path, image_ids: list[str]
 ) -> dict[str, Any]:
     """The extraction beside a loop over single pictures; the loop goes first and last, its mean counts."""
 
@@ -195,7 +203,7 @@ def beside(
 
     loop(root / image_ids[0])  # warm
     before = seconds_of_loop()
-    report = extract(backend, pick_device("auto"), root, image_ids)
+    report = afresh(backend, weights, root, image_ids)
     looped = (before + seconds_of_loop()) / 2
     return {
         "pictures": len(image_ids),
@@ -215,7 +223,6 @@ def beside_torchvision(root: Path, image_ids: list[str]) -> dict[str, Any]:
             values.data.fill_(0.2)  # so that the sums of random blocks stay within float16
     path = root.parent / "fasterrcnn_resnet50_fpn.pth"
     torch.save(model.state_dict(), path)
-    backend = load_backend("torchvision", path)
     device = pick_device("auto")
     model.to(device)
 
@@ -224,7 +231,7 @@ def beside_torchvision(root: Path, image_ids: list[str]) -> dict[str, Any]:
         image = pil_to_tensor(Image.open(picture).convert("RGB")).float() / 255
         return model([image.to(device)])
 
-    return beside(loop, backend, root, image_ids)
+    return beside(loop, "torchvision", path, root, image_ids)
 
 
 def beside_detectron2(package: Path, root: Path, image_ids: list[str]) -> dict[str, Any]:
@@ -245,13 +252,12 @@ def beside_detectron2(package: Path, root: Path, image_ids: list[str]) -> dict[s
             norm.weight.fill_(0.2)
     path = root.parent / "model_final.pth"
     torch.save({"model": predictor.model.state_dict()}, path)
-    backend = load_backend("c4", path)
 
     def loop(picture: Path) -> object:
         bgr = np.asarray(Image.open(picture).convert("RGB"))[:, :, ::-1]
         return predictor(bgr)
 
-    return beside(loop, backend, root, image_ids)
+    return beside(loop, "c4", path, root, image_ids)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -144,11 +144,18 @@ def test_eval_prints_the_scores_and_writes_the_report(captioned: Path) -> None:
 
 
 def test_the_five_lines_of_python_print_a_caption_and_its_tags(folder: Path) -> None:
-    (program,) = blocks("python")
+    program, _ = blocks("python")
     ran = run(["python", "-c", program], folder)
     assert ran.returncode == 0, ran.stderr
     assert re.search(r"[\u4e00-\u9fff]{3}", ran.stdout)
     assert "'人'" in ran.stdout  # a rider in the fog: the detector finds the person
+
+
+def test_the_lines_that_score_a_caption_print_the_score_and_its_segmenter(folder: Path) -> None:
+    _, program = blocks("python")
+    ran = run(["python", "-c", program], folder)
+    assert ran.returncode == 0, ran.stderr
+    assert re.match(r"0\.\d+ jieba 0\.42\.1, dict\.txt sha256 ", ran.stdout)
 
 
 def test_the_chinese_readme_has_the_same_commands() -> None:

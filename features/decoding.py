@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -160,3 +162,12 @@ def _prepare_worker(_worker: int) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would else wait for ever that somebody takes its pictures."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101  (this is a worker)
+    parent.join()
+    os._exit(1)

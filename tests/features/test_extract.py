@@ -7,8 +7,10 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -31,6 +33,7 @@ from features.progress import ExtractionProgress, failure_lines
 from features.schema import Regions
 from features.store import RegionStore
 from tests.features.fake import META, FakeBackend, as_it_is, assert_equal, register, save_picture
+from tests.imports import ROOT
 
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (90, 80, 70), (10, 20, 30), (5, 5, 250), (77, 0, 1)]
 
@@ -522,6 +525,31 @@ def test_decode_processes_are_forked_where_a_program_would_spawn_its_own(images:
     finally:
         multiprocessing.set_start_method(before, force=True)
     assert isinstance(found, Prepared)
+
+
+KILLED = """
+import multiprocessing, os, signal, sys
+from pathlib import Path
+from features.backends.mini import SquashPreprocessor
+from features.decoding import decode_pictures
+
+decoded = decode_pictures(Path(sys.argv[1]), ["1.png"] * 40, SquashPreprocessor(), workers=2)
+next(decoded)  # more than a pipe holds are on their way
+print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_decode_processes_end_with_the_one_that_was_killed(images: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(images)]
+    child = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120)
+    workers = [Path("/proc", pid.decode()) for pid in child.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 60
+    while any(worker.exists() for worker in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_pictures_that_nobody_asks_for_any_more_are_not_decoded(

@@ -9,14 +9,13 @@ from __future__ import annotations
 import sys
 
 import yaml
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.checkpoints import BEST, LAST
 from captioning.config import TrainConfig
 from captioning.progress import Progress
 from captioning.runs import plain, prepare
-from captioning.settings_file import SettingsFile
 from captioning.trainer import Trainer, TrainingError
+from features.arguments import Arguments, make_parser
 
 CONFIG_FILE = "config.yaml"
 EXIT_FATAL = 1
@@ -24,17 +23,9 @@ EXIT_SIGNAL = 128
 """Added to a signal's number: 130 after Ctrl-C, 143 after SIGTERM."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> Arguments:
     """Flags, YAML and help from the dataclasses of ``captioning.config``."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    made = ArgumentParser(
-        prog="python -m captioning.train",
-        usage="%(prog)s [--config FILE] [--SETTING VALUE ...]",  # 60 settings would bury an error message
-        description=__doc__,
-    )
-    made.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
-    made.add_class_arguments(TrainConfig, nested_key=None)
-    return made
+    return make_parser("captioning.train", TrainConfig, description=__doc__)
 
 
 def train(config: TrainConfig) -> int | None:
@@ -69,13 +60,7 @@ def train(config: TrainConfig) -> int | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, trains, and turns what happened into an exit code."""
-    command = parser()
-    parsed = command.parse_args(argv)
-    try:
-        settings = vars(command.instantiate(parsed))
-        config = TrainConfig(**{name: value for name, value in settings.items() if name != "config"})
-    except ValueError as error:
-        command.error(str(error))
+    config: TrainConfig = parser().settings(argv)
     try:
         number = train(config)
     except (ValueError, OSError, TrainingError) as error:

@@ -20,6 +20,7 @@ ARROWS = {
         "oscar",
         "features.store",
         "features.tags",
+        "features.arguments",
         "features.locks",
         "features.stop",
         "eval.annotations",
@@ -45,7 +46,7 @@ ARROWS = {
 
 Bulk captioning is sealed, shared and stopped as extraction is: which locks hold on which file system, and how
 a signal ends a run, are answered once, in ``features.locks`` and ``features.stop`` (no torch, nothing of
-pictures).
+pictures); how flags and YAML become settings, in ``features.arguments``.
 """
 MORE_ARROWS = {
     "captioning.captioner": ("features.extract", "features.images"),

@@ -273,7 +273,7 @@ def checkpoints(run: Path) -> list[Path]:
     if not run.is_dir():
         return []
     folders = [path for path in run.iterdir() if _STEP_FOLDER.fullmatch(path.name) and not path.is_symlink()]
-    return sorted(folders, key=_step_of, reverse=True)
+    return sorted(folders, key=steps_taken, reverse=True)
 
 
 def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
@@ -319,7 +319,8 @@ def _quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def _step_of(folder: Path) -> int:
+def steps_taken(folder: Path) -> int:
+    """Steps that a checkpoint's weights took, by the name of its folder; -1 if it has another name."""
     match = _STEP_FOLDER.fullmatch(folder.name)
     return int(match.group(1)) if match else -1
 

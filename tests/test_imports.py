@@ -29,6 +29,7 @@ ARROWS = {
         "eval.protocols",
         "eval.scorer",
         "eval.segmentation",
+        "eval.shown",
     ),
     "eval": ("features.store", "features.tags", "features.draw", "features.images"),
     "app": (
@@ -50,6 +51,7 @@ pictures); how flags and YAML become settings, in ``features.arguments``.
 """
 MORE_ARROWS = {
     "captioning.captioner": ("features.extract", "features.images"),
+    "captioning.sample_pictures": ("features.draw", "features.images"),
     "captioning.sources": ("features.images",),
     "captioning.doctor": ("features.draw", "features.weights"),
 }
@@ -192,6 +194,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     declared = {
         "app": base | distributions(extras["app"]),
         "captioning.duplicates": base | distributions(extras["cleaning"]),
+        "captioning.wandb_tracker": base | distributions(extras["wandb"]),
         "captioning.text_steps": base | distributions(extras["cleaning"]),
         "features.compression": base | distributions(extras["zstd"]),
         "features.ray_extract": base | distributions(extras["ray"]),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from captioning.decode_config import DecodeConfig
+from captioning.guard_config import GuardConfig
 from captioning.ranges import at_least, positive, share
 from captioning.scst_config import ScstConfig
 
@@ -20,6 +21,7 @@ Masking = Literal["dense", "sparse"]
 Optimizer = Literal["adamw", "adamw_original"]
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TrackerName = Literal["tensorboard", "wandb"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,9 @@ class DataConfig:
     """Captions by people to learn from, in any format of docs/formats.md."""
     validation: Path | None = Path("examples/images/captions_val.json")
     """Captions to validate on; no validation if empty."""
+    images: Path | None = None
+    """Folder of the pictures, for whoever watches the run: TensorBoard then shows captions below their
+    pictures. Training reads none; what is missing there is left out."""
     lexicon: str = "zh"
     """Names of the object tags: "zh", or a lexicon file (TSV, or JSON of English: Chinese)."""
     captions_per_picture: int = 5
@@ -238,6 +243,10 @@ class TrainConfig:
     """Newest checkpoints kept, besides the best one."""
     log_every: int = 10
     """Steps between two lines of progress."""
+    track: list[TrackerName] = field(default_factory=lambda: ["tensorboard"])
+    """What draws curves: tensorboard (in OUT/tensorboard), wandb (extra ``wandb``); [] draws none."""
+    dry_run: bool = False
+    """Write nothing: tell sizes, steps, memory, disk and time of the run."""
     gradient_checkpointing: bool = False
     """Compute every layer twice and keep a fraction of the memory (arXiv:1604.06174); same gradients."""
     device: str = "auto"
@@ -256,6 +265,8 @@ class TrainConfig:
     """Samples and rewards of ``objective: scst``."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Validation while training."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """The guard over loss and gradient."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     """The default search of the finished captioner, written into its checkpoint."""
 
@@ -269,6 +280,8 @@ class TrainConfig:
         for name in ("epochs", "max_seconds"):
             if getattr(self, name) is not None:
                 positive(self, name)
+        if self.dry_run and self.overwrite:
+            raise ValueError("dry_run deletes nothing: leave out overwrite, or name another out")
         if self.epochs is None and self.steps is None and self.max_seconds is None:
             raise ValueError("a run needs an end: give steps, epochs or max_seconds")
         if self.objective == "pretrain" and self.loss.swap_caption > 0 and self.model.contrast_classes == 2:

@@ -40,11 +40,15 @@ FREE_KEYS = frozenset(
     (
         "out",
         "overwrite",
+        "dry_run",
+        "track",
+        "guard",
         "log_every",
         "save_every",
         "keep_last",
         "device",
         "precision",
+        "data.images",
         "data.regions",
         "data.train",
         "data.validation",
@@ -55,7 +59,8 @@ FREE_KEYS = frozenset(
         "gradient_checkpointing",
     )
 )
-"""Settings that a resumed run may change: they change no weight. Data may move; their content is compared."""
+"""Settings, and groups of them, that a resumed run may change: they change no weight of a sound run. Data may
+move; their content is compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +210,7 @@ def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Res
     differing = [
         f"{key} is {now!r}, was {was!r}"
         for key, was, now in differences(values["config"], plain(config))
-        if key not in FREE_KEYS
+        if FREE_KEYS.isdisjoint((key, key.partition(".")[0]))
     ]
     differing += [f"the {key} have other content" for key, _, _ in differences(values["data"], dict(data))]
     if differing:

@@ -6,15 +6,19 @@ stopped goes on when the same command is given again.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import yaml
 
 from captioning.checkpoints import BEST, LAST
 from captioning.config import TrainConfig
-from captioning.progress import Progress
+from captioning.dry_run import estimate
+from captioning.guard import TrainingError
+from captioning.progress import Progress, open_progress
 from captioning.runs import plain, prepare
-from captioning.trainer import Trainer, TrainingError
+from captioning.trackers import check_trackers
+from captioning.trainer import Trainer
 from features.arguments import Arguments, make_parser
 
 CONFIG_FILE = "config.yaml"
@@ -36,14 +40,16 @@ def train(config: TrainConfig) -> int | None:
 
     Raises:
         ValueError: the run cannot start: data, settings or checkpoints; the message says what to do.
-        TrainingError: the loss is not a number.
+        TrainingError: the guard stopped it: a loss that is no number, or that jumped.
     """
+    check_trackers(config.track)
     run = prepare(config)
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
-    with Progress(config.out, step, sys.stdout) as progress:
-        (config.out / CONFIG_FILE).write_text(
-            yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8"
-        )
+    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started
+    with open_progress(run, step, sys.stdout) if first else Progress() as progress:
+        if first:
+            text = yaml.safe_dump(plain(config), sort_keys=False)
+            (config.out / CONFIG_FILE).write_text(text, encoding="utf-8")
         for note in run.notes:
             progress.say(note)
         trainer = Trainer(run, progress)
@@ -62,6 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     """Parses, trains, and turns what happened into an exit code."""
     config: TrainConfig = parser().settings(argv)
     try:
+        if config.dry_run:
+            for line in estimate(config).lines():
+                sys.stdout.write(line + "\n")
+            return 0
         number = train(config)
     except (ValueError, OSError, TrainingError) as error:
         sys.stderr.write(f"captioning.train: {error}\n")

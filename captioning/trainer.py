@@ -16,23 +16,24 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from captioning.batch_contents import contents_of
 from captioning.batches import Batch, to_device
 from captioning.checkpoints import BEST, LAST, point, prune, step_folder, write_checkpoint
 from captioning.config import TrainConfig
 from captioning.dataset import BatchPlan, StepBatches
 from captioning.examples import Stream, draws
+from captioning.guard import Guard, TrainingError
 from captioning.optim import TIME_STEPS, learning_rate_factor, make_optimizer, set_learning_rate
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
-from captioning.progress import Progress, Recent
+from captioning.progress import Progress
+from captioning.recent import Recent
 from captioning.runs import Run, plain
 from captioning.state import Counters, capture, restore
 from captioning.steps import Objective
 from captioning.validation import SHOWN_CAPTIONS, validate
 from features.stop import StopRequest
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and what is left of the run."""
+__all__ = ["Trainer", "TrainingError", "total_steps"]
 
 
 class Trainer:
@@ -55,6 +56,9 @@ class Trainer:
             self.model.activation_checkpointing_enable()
         self.optimizer = make_optimizer(self.model, config.optim)
         self.counters = restore(run.resume, self.model, self.optimizer) if run.resume else Counters()
+        self.guard = Guard(config.guard, config.out, progress.fault)
+        if run.resume and "guard" in run.resume.state.values:
+            self.guard.load(run.resume.state.values["guard"])
         self.saved_step = self.counters.step
         self.objective, self.prepared_optimizer = self.accelerator.prepare(
             Objective(self.model, run.step), self.optimizer
@@ -83,7 +87,7 @@ class Trainer:
             None at the end; the signal's number if one stopped the run.
 
         Raises:
-            TrainingError: loss or gradient are not numbers.
+            TrainingError: the guard stopped the run.
         """
         batches = StepBatches(self.run.training, self.plan).from_step(
             self.counters.step, self.config.data.workers
@@ -110,20 +114,28 @@ class Trainer:
         seed = draws(config.seed, Stream.DROPOUT, counters.step, self.accelerator.process_index)
         torch.manual_seed(int(seed.integers(2**62)))
         losses: dict[str, Tensor] = self.objective(to_device(batch, self.device), counters.step)
-        self._refuse_nan("loss", losses["loss"].item(), batch)
         self.accelerator.backward(losses["loss"])
         norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), config.optim.clip_norm))
-        if self.precision != "fp16":  # there, infinite gradients are expected and answered by the scaler
-            self._refuse_nan("gradient norm", norm, batch)
-        self.prepared_optimizer.step()
+        values = {name: value.item() for name, value in losses.items()}
+        scaled = (
+            self.accelerator.scaler is not None
+        )  # it leaves an update out by itself, and must be asked to
+        skipped = self.guard.skips(
+            step=counters.step + 1,
+            loss=values["loss"],
+            grad_norm=norm,
+            image_ids=batch.image_ids,
+            scaled=scaled,
+        )
+        if scaled or not skipped:
+            self.prepared_optimizer.step()
         self.prepared_optimizer.zero_grad()
         counters.step += 1
         seconds = time.monotonic() - start
         counters.seconds += seconds
-        values = {name: value.item() for name, value in losses.items()}
-        self.recent.add(seconds, waited, batch.n_captions, {**values, "grad_norm": norm})
-        if counters.step % config.log_every == 0:
-            self._tell_step(rate)
+        contents = contents_of(batch, values.get("pieces", 0.0))
+        self.recent.add(seconds, waited, contents, {**values, "grad_norm": norm})
+        self._tell_step(rate)
 
     def _rate_step(self) -> int:
         """The coming step; with a limit of time, the share of the run that has gone, in TIME_STEPS."""
@@ -183,6 +195,7 @@ class Trainer:
         others = {
             "precision": self.precision,
             "processes": self.accelerator.num_processes,
+            "guard": self.guard.state(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "config": plain(self.config),
             "data": self.run.data,
@@ -200,16 +213,6 @@ class Trainer:
         if best is not None and best.is_dir():
             point(out, BEST, best)
         prune(out, self.config.keep_last, keep=() if best is None else (best,))
-
-    def _refuse_nan(self, name: str, value: float, batch: Batch) -> None:
-        if math.isfinite(value):
-            return
-        step = self.counters.step + 1
-        left = step_folder(self.config.out, self.saved_step) if self.saved_step else "none was written yet"
-        raise TrainingError(
-            f"step {step}: the {name} is {value} (pictures {', '.join(batch.image_ids[:10])}). "
-            f"Last good checkpoint: {left}. Lower optim.learning_rate, or look at these pictures' features."
-        )
 
     def _tell_start(self, choice: PrecisionChoice) -> None:
         pictures, say = self.run.training, self.progress.say
@@ -233,8 +236,10 @@ class Trainer:
         eta = counters.seconds * (1 - share) / share if share else None
         epoch = counters.step / self.plan.steps_per_epoch
         values = {"epoch": epoch, "learning_rate": rate, **self.recent.means()}
-        self.progress.step(counters.step, self.total_steps, eta, values)
-        self.recent = Recent()
+        self.progress.live(counters.step, self.total_steps, share, eta, values)
+        if counters.step % self.config.log_every == 0:
+            self.progress.step(counters.step, self.total_steps, eta, values)
+            self.recent = Recent()
 
 
 def total_steps(config: TrainConfig, steps_per_epoch: int) -> int | None:

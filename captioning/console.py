@@ -21,7 +21,7 @@ _SHORT = {
     "grad_norm": "|gradient|",
     "captions_per_second": "captions/s",
     "pieces_per_second": "pieces/s",
-    "data_wait": "waiting for data",
+    "data_wait": "waiting",
 }
 _SHARES = ("data_wait", "padding")
 
@@ -82,7 +82,7 @@ class Terminal:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._bar.add_task("", total=1.0, numbers="", start=False)
+        self._task = self._bar.add_task("", total=1.0, numbers="")
 
     def tell(self, event: Mapping[str, Any], readable: str) -> None:
         """Writes lines that stay."""

@@ -13,9 +13,9 @@ from captioning.dataset import CaptionedPictures
 from features.draw import draw_boxes, region_labels, with_text
 from features.images import ImageError, picture_path, read_image
 
-SIDE = 360
-"""Pixels of the longer side of a picture: about 30 kB as JPEG."""
-BOXES = 6
+SIDE = 420
+"""Pixels of the longer side of a picture: about 40 kB as JPEG."""
+BOXES = 4
 """Boxes drawn, the best ones."""
 
 

@@ -44,16 +44,16 @@ class WeightsAndBiases:
         self._run.log(dict(values), step=step)
 
     def samples(self, samples: Sequence[Sample], step: int) -> None:
-        """As a table, and the pictures as images."""
+        """As a table, and each picture as an image; in one panel they would have to be of one size."""
         table = self._wandb.Table(columns=["picture", "written", "by people"])
         for each in samples:
             table.add_data(each.image_id, each.caption, "\n".join(each.references))
-        images = [
-            self._wandb.Image(each.picture, caption=f"{each.image_id}: {each.caption}")
+        pictures = {
+            f"pictures/{each.image_id}": self._wandb.Image(each.picture, caption=each.caption)
             for each in samples
             if each.picture is not None
-        ]
-        self._run.log({"captions": table, **({"pictures": images} if images else {})}, step=step)
+        }
+        self._run.log({"captions": table, **pictures}, step=step)
 
     def close(self) -> None:
         """Ends the run."""

@@ -195,8 +195,8 @@ def with_text(image: Image.Image, lines: Sequence[tuple[str, str]]) -> Image.Ima
         image: RGB.
         lines: Texts and their colours; on a machine without a Chinese font, Chinese ones are left out.
     """
-    path, size = cjk_font(), max(14, image.width // 20)
-    font, gap = _font(path, size), size // 2
+    path, size = cjk_font(), max(18, image.width // 20)
+    font, gap = _font(path, size), size // 3
     width = max(image.width, 10 * size)
     broken = [
         (part, colour)

@@ -138,7 +138,7 @@ def test_people_read_a_line_a_step_that_cannot_command_their_terminal() -> None:
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", told(Tty()))
     wanted = (
         "step 7/100  epoch 0.50  loss 2.5  words 2.25  lr 3e-05  5 captions/s  50 pieces/s  "
-        "waiting for data 25%  padding 25%  1:00 left"
+        "waiting 25%  padding 25%  1:00 left"
     )
     assert wanted in " ".join(lines.split("\n")).replace("\r", "")
     assert "a\ufffd[2J.jpg: 一只狗" in lines

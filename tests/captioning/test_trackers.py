@@ -167,7 +167,7 @@ def test_weights_and_biases_gets_the_same_and_a_resumed_run_keeps_its_id(tmp_pat
     assert (first["project"], first["name"], first["resume"]) == ("tushuo", "run", "allow")
     assert wandb.configs == [plain(config)]
     logged = {name for _, values in wandb.logs for name in values}
-    assert {"train/loss", "optim/learning_rate", "validation/cider", "captions", "pictures"} <= logged
+    assert {"train/loss", "optim/learning_rate", "validation/cider", "captions", "pictures/a.jpg"} <= logged
     assert [step for step, values in wandb.logs if "train/loss" in values] == [2, 4, 6]
     table = next(values["captions"] for _, values in wandb.logs if "captions" in values)
     assert [row[0] for row in table.rows] == ["a.jpg", "b.jpg", "c.jpg"]

@@ -9,13 +9,16 @@ from __future__ import annotations
 import sys
 
 import yaml
+from accelerate import PartialState
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.checkpoints import BEST, LAST
 from captioning.config import TrainConfig
+from captioning.precision import pick_device
 from captioning.progress import Progress
 from captioning.runs import plain, prepare
 from captioning.settings_file import SettingsFile
+from captioning.state import Counters
 from captioning.trainer import Trainer, TrainingError
 
 CONFIG_FILE = "config.yaml"
@@ -47,7 +50,11 @@ def train(config: TrainConfig) -> int | None:
         ValueError: the run cannot start: data, settings or checkpoints; the message says what to do.
         TrainingError: the loss is not a number.
     """
-    run = prepare(config)
+    processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    with processes.main_process_first():  # it may have to remove an earlier run
+        run = prepare(config)
+    if not processes.is_main_process:
+        return Trainer(run, None).train()
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
     with Progress(config.out, step, sys.stdout) as progress:
         (config.out / CONFIG_FILE).write_text(
@@ -57,14 +64,16 @@ def train(config: TrainConfig) -> int | None:
             progress.say(note)
         trainer = Trainer(run, progress)
         number = trainer.train()
-        counters = trainer.counters
-        if number is not None:
-            progress.say(f"stopped by signal {number} at step {counters.step}; the same command goes on")
-        elif counters.best is not None:
-            progress.say(f"done: best at step {counters.best_step}: {config.out / BEST}")
-        else:
-            progress.say(f"done: step {counters.step}: {config.out / LAST}")
+        progress.say(_last_words(config, trainer.counters, number))
     return number
+
+
+def _last_words(config: TrainConfig, counters: Counters, number: int | None) -> str:
+    if number is not None:
+        return f"stopped by signal {number} at step {counters.step}; the same command goes on"
+    if counters.best is not None:
+        return f"done: best at step {counters.best_step}: {config.out / BEST}"
+    return f"done: step {counters.step}: {config.out / LAST}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -350,6 +350,27 @@ def test_the_mini_scst_configuration_reads_pictures_as_the_bundled_captioner_doe
     assert read_info(ROOT / config.init).prefix == config.data.prefix
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_is_accepted_and_reads_back(path: Path) -> None:
+    if "captioning.train" in path.read_text(encoding="utf-8"):
+        config = settings(path.name)
+        command = parser()
+        text = json.dumps(plain(config))
+        values = vars(command.instantiate(command.parse_string(text)))
+        assert TrainConfig(**{key: value for key, value in values.items() if key != "config"}) == config
+
+
+def test_mixtures_stages_and_objectives_are_set_by_flags() -> None:
+    command = parser()
+    words = ["--data.more", '[{"captions": "a.json", "weight": 2}]', "--also", '{"pretrain": 0.5}']
+    words += ["--stages", '[{"share": 0.9, "max_regions": 20}, {"share": 0.1, "batch_size": 4}]']
+    values = vars(command.instantiate(command.parse_args(words)))
+    config = TrainConfig(**{key: value for key, value in values.items() if key != "config"})
+    assert config.data.more == (SourceConfig(captions=Path("a.json"), weight=2.0),)
+    assert config.stages == (StageConfig(share=0.9, max_regions=20), StageConfig(share=0.1, batch_size=4))
+    assert config.objectives == {"caption": 1.0, "pretrain": 0.5}
+
+
 def test_every_configuration_opens_with_its_command() -> None:
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         head = path.read_text(encoding="utf-8").split("\nobjective:")[0]

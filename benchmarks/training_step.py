@@ -25,7 +25,7 @@ from captioning.batches import CaptionBatch, PrefixBatch, collate_captions
 from captioning.config import LossConfig, Masking, OptimConfig
 from captioning.examples import IGNORED, CaptionExample
 from captioning.optim import make_optimizer
-from captioning.steps import Objective, step_of
+from captioning.steps import STEPS, Learning
 
 PICTURES = 16
 
@@ -84,13 +84,13 @@ def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     model, inputs = workload.load(folder)
     batch = batch_of(inputs, scenario)
     loss_config = LossConfig(masking=scenario.masking, label_smoothing=0.1)
-    objective = Objective(model, step_of("caption", loss_config)).train()
+    learning = Learning(model, {"caption": STEPS["caption"](loss_config)}, {"caption": 1.0}).train()
     optimizer = make_optimizer(model, OptimConfig(learning_rate=3e-5))
 
     def step() -> float:
         torch.manual_seed(0)
         with torch.autocast("cpu", DTYPES[dtype], enabled=dtype != "fp32"):
-            loss = objective(batch, 0)["loss"]
+            loss = learning({"caption": batch}, 0)["words"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

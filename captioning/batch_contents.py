@@ -1,17 +1,20 @@
-"""How much of a batch is text and picture, and how much is padding."""
+"""How much of a step is text and picture, and how much is padding."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from captioning.batches import Batch, CaptionBatch, PairBatch, PrefixBatch
+from captioning.batches import Batch, SampleBatch
+from captioning.config import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchContents:
-    """Counts of a batch; those of all processes' batches add up."""
+    """Counts of a process's share of a step."""
 
     captions: int
+    """Read or drawn for the main objective."""
     pieces: int
     """Word pieces of captions and tags, padding not counted; [MASK] queries beside a caption neither."""
     filled: int
@@ -20,34 +23,24 @@ class BatchContents:
     """All positions of the padded tensors."""
 
 
-def contents_of(batch: Batch, drawn_pieces: float = 0.0) -> BatchContents:
-    """Counts what is in a batch.
+def contents_of(parts: Sequence[Mapping[Objective, Batch]], drawn_pieces: float = 0.0) -> BatchContents:
+    """Counts what is in the parts of a step.
 
     Args:
-        batch: on the CPU, where counting waits for nothing.
+        parts: of one process, the main objective's batch first in each; on the CPU, where counting waits for
+            nothing.
         drawn_pieces: mean length of the captions that a self-critical step drew itself.
     """
-    if isinstance(batch, PairBatch):
-        regions = batch.region_mask[batch.picture]
-        pieces = int(batch.real.sum())
-        return BatchContents(
-            captions=batch.n_captions,
-            pieces=pieces,
-            filled=pieces + int(regions.sum()),
-            positions=batch.real.numel() + regions.numel(),
-        )
-    prefix: PrefixBatch = batch.prefix
-    pieces = int(prefix.tag_mask.sum())
-    positions = prefix.tag_mask.numel() + prefix.region_mask.numel()
-    if isinstance(batch, CaptionBatch):
-        pieces += int(batch.captions.real.sum())
-        positions += batch.captions.real.numel()
-    else:
-        drawn = round(drawn_pieces * batch.n_captions)
-        pieces, positions = pieces + drawn, positions + drawn
+    pieces = regions = positions = 0
+    for batch in (batch for part in parts for batch in part.values()):
+        *text, last = batch.masks
+        drawn = round(drawn_pieces * batch.n_captions) if isinstance(batch, SampleBatch) else 0
+        pieces += sum(int(mask.sum()) for mask in text) + drawn
+        positions += sum(mask.numel() for mask in batch.masks) + drawn
+        regions += int(last.sum())
     return BatchContents(
-        captions=batch.n_captions,
+        captions=sum(next(iter(part.values())).n_captions for part in parts),
         pieces=pieces,
-        filled=pieces + int(prefix.region_mask.sum()),
+        filled=pieces + regions,
         positions=positions,
     )

@@ -1,13 +1,13 @@
-"""``--dry_run``: what a run would take, from a few of its batches. Nothing is written.
+"""``--dry_run``: what a run would take, from a few of its steps. Nothing is written.
 
-Memory of a step is a line over the positions of its batch (captions, tags and regions with their padding):
-attention is quadratic in the length of a sequence only, and lengths are bounded by the settings. The line is
-drawn through two small batches whose peaks are measured, and read at the largest batch that is found.
+Memory of a step is a line over the positions of its largest part (captions, tags and regions with their
+padding): attention is quadratic in the length of a sequence only, and lengths are bounded by the settings.
+The line is drawn through two small batches whose peaks are measured, and read at the largest part that is
+found. Time is that of the step with this part, by its positions.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import time
@@ -19,19 +19,18 @@ from pathlib import Path
 import torch
 
 from captioning.batch_contents import BatchContents, contents_of
-from captioning.batches import Batch, PairBatch, to_device
 from captioning.config import TrainConfig
-from captioning.dataset import StepBatches
+from captioning.dataset import Limits, StepBatches, StepParts
 from captioning.estimate import Estimate, Memory
 from captioning.memory import peak_bytes, size_of
-from captioning.progress import Progress
 from captioning.runs import Run, prepare
+from captioning.schedule import BatchPlan
 from captioning.trainer import Trainer
 
 PROBES = (4, 16)
-"""Pictures of the two batches that are measured, fewer where a step has fewer."""
+"""Pictures of the two batches that are measured, fewer where a part of a step has fewer."""
 LOOKED_AT = 20
-"""Batches of the first epoch among which the largest is sought …"""
+"""Steps looked at, spread over an epoch of each stage …"""
 LOOKING_SECONDS = 10.0
 """… for so long at most."""
 STEP_SECONDS = 10.0
@@ -41,60 +40,65 @@ _COPIES = 2
 
 
 def estimate(config: TrainConfig) -> Estimate:
-    """Reads the data, makes the model, and tries a few batches on it.
+    """Reads the data, makes the model, and tries a few steps on it.
+
+    With a launcher, every process must call it; each estimates its own share.
 
     Raises:
         ValueError: the run could not start; the message says what to do.
     """
     run = prepare(replace(config, overwrite=False))
-    trainer = Trainer(run, Progress())
+    trainer = Trainer(run, None)
     looked = _look(trainer)
-    tried = _try(trainer, looked.largest)
-    workers, loading = config.data.workers, looked.seconds
-    step = tried.seconds + loading if not workers else max(tried.seconds, loading / workers)
-    taken, total = trainer.counters.step, trainer.total_steps
-    seconds = math.inf if total is None else (total - taken) * step
-    if config.max_seconds is not None:
-        seconds = min(seconds, config.max_seconds - trainer.counters.seconds)
-    left = max(0, round(seconds / step) if total is None else total - taken)
-    validations, checkpoints = _pauses(run, trainer.plan.steps_per_epoch, taken, taken + left)
+    tried = _try(trainer, looked)
+    steps, seconds = _left(trainer, looked, tried.seconds / _positions(looked.largest))
+    taken = trainer.counters.step
+    validations, checkpoints = _pauses(run, trainer.plan, taken, taken + steps)
     parameters = list(trainer.model.parameters())
-    weights = size_of(parameters)
+    average = [] if trainer.average is None else trainer.average.weights.values()
+    weights, averages = size_of(parameters), size_of(average)
+    n_steps = max(1, steps)
     return Estimate(
         data=tuple(_data_lines(run, looked)),
         parameters=sum(parameter.numel() for parameter in parameters),
         trained=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
-        steps_per_epoch=trainer.plan.steps_per_epoch,
+        steps_per_epoch=trainer.plan.steps_per_epoch(taken),
         steps_taken=taken,
-        total_steps=total,
+        total_steps=trainer.total_steps,
         validations=validations,
         checkpoints=checkpoints,
         memory=Memory(
             weights=weights,
             gradients=tried.gradients,
             optimizer=tried.optimizer,
+            average=averages,
             activations=tried.activations,
             there=_memory_there(trainer.device),
         ),
         looked_at=len(looked.contents),
-        checkpoint_bytes=weights + tried.optimizer,
+        checkpoint_bytes=weights + tried.optimizer + averages,
         checkpoints_kept=min(config.keep_last, checkpoints) + _COPIES,
         disk_free=_disk_free(config.out),
-        step_seconds=tried.seconds,
+        step_seconds=seconds / n_steps,
         whole_steps=tried.whole,
         load_seconds=looked.seconds,
-        seconds=max(0.0, seconds),
+        seconds=seconds if steps else 0.0,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Looked:
-    """Some batches of the first epoch."""
+    """Some steps of a run, this process's share of them."""
 
     contents: tuple[BatchContents, ...]
+    stage_positions: tuple[float, ...]
+    """Mean of a step in each stage."""
     n_pictures: int
     n_regions: int
-    largest: Batch
+    """Of the main objective's batches."""
+    largest: StepParts
+    """The step with the largest part."""
+    largest_step: int
     seconds: float
     """To read and pad one."""
 
@@ -107,45 +111,48 @@ class _Tried:
     optimizer: int
     activations: int | None
     seconds: float
+    """Of the largest step."""
     whole: bool
 
 
 def _look(trainer: Trainer) -> _Looked:
-    """Batches spread over the first epoch."""
-    batches, start = StepBatches(trainer.run.training, trainer.plan), time.monotonic()
-    n_steps = trainer.plan.steps_per_epoch
-    largest = batches[0]
-    contents: list[BatchContents] = []
+    plan, start = trainer.plan, time.monotonic()
+    batches = StepBatches(trainer.run.training, plan, trainer.workers.rank)
+    largest, largest_step = batches[0], 0
+    contents: list[list[BatchContents]] = [[] for _ in plan.stages]
     n_pictures = n_regions = 0
-    for step in range(0, n_steps, max(1, n_steps // LOOKED_AT)):
-        batch = batches[step]
-        contents.append(contents_of(batch))
-        n_pictures += len(batch.image_ids)
-        mask = batch.region_mask if isinstance(batch, PairBatch) else batch.prefix.region_mask
-        n_regions += int(mask.sum())
-        if contents[-1].positions > _positions(largest):
-            largest = batch
-        if time.monotonic() - start > LOOKING_SECONDS:
-            break
+    for number, stage in enumerate(plan.stages):
+        epoch = plan.steps_per_epoch(stage.first_step)
+        for step in range(stage.first_step, stage.first_step + epoch, max(1, epoch // LOOKED_AT)):
+            parts = batches[step]
+            contents[number].append(contents_of(parts))
+            for batch in (next(iter(part.values())) for part in parts):
+                n_pictures += len(batch.image_ids)
+                n_regions += int(batch.masks[-1].sum())
+            if _largest_part(parts) > _largest_part(largest):
+                largest, largest_step = parts, step
+            if time.monotonic() - start > LOOKING_SECONDS * (number + 1) / len(plan.stages):
+                break
+    every = [each for of_stage in contents for each in of_stage]
     return _Looked(
-        contents=tuple(contents),
+        contents=tuple(every),
+        stage_positions=tuple(
+            sum(each.positions for each in of_stage) / len(of_stage) for of_stage in contents
+        ),
         n_pictures=n_pictures,
         n_regions=n_regions,
         largest=largest,
-        seconds=(time.monotonic() - start) / len(contents),
+        largest_step=largest_step,
+        seconds=(time.monotonic() - start) / len(every),
     )
 
 
-def _try(trainer: Trainer, largest: Batch) -> _Tried:
+def _try(trainer: Trainer, looked: _Looked) -> _Tried:
     """Steps on two small batches, and on the largest one if that is cheap."""
-    plan = trainer.plan
-    size = min(plan.batch_size, plan.n_pictures)
-    batches = [
-        StepBatches(trainer.run.training, replace(plan, batch_size=min(n, size), rank=0, world_size=1))[0]
-        for n in PROBES
-    ]
-    _step(trainer, batches[0])  # makes the optimizer's state, and warms up
-    peaks = [peak_bytes(trainer.device, partial(_step, trainer, batch)) for batch in batches]
+    small, larger = (_probe(trainer, looked.largest_step, n) for n in PROBES)
+    trainer.shared.wrapped.train()
+    _step(trainer, small)  # makes the optimizer's state, and warms up
+    peaks = [peak_bytes(trainer.device, partial(_step, trainer, parts)) for parts in (small, larger)]
     gradients = size_of(p for p in trainer.model.parameters() if p.requires_grad)
     optimizer = size_of(
         value
@@ -155,59 +162,86 @@ def _try(trainer: Trainer, largest: Batch) -> _Tried:
     )
     activations = None
     if peaks[0] is not None and peaks[1] is not None:
-        at = [_positions(batch) for batch in batches]
-        peak = _line(at[0], peaks[0], at[1], peaks[1], _positions(largest))
-        activations = max(0, round(peak) - gradients)
-    seconds = _step(trainer, batches[1]) * _positions(largest) / _positions(batches[1])
-    whole = seconds <= STEP_SECONDS
+        sizes = [_largest_part(parts) for parts in (small, larger, looked.largest)]
+        activations = max(0, round(_line(sizes[0], peaks[0], sizes[1], peaks[1], sizes[2])) - gradients)
+    seconds = _step(trainer, larger) * _positions(looked.largest) / _positions(larger)
+    whole = trainer.workers.of_first(seconds <= STEP_SECONDS)  # all take it, or none
     if whole:
-        seconds = _step(trainer, largest)
+        seconds = _step(trainer, looked.largest)
     return _Tried(
         gradients=gradients, optimizer=optimizer, activations=activations, seconds=seconds, whole=whole
     )
 
 
-def _step(trainer: Trainer, batch: Batch) -> float:
+def _probe(trainer: Trainer, step: int, n_pictures: int) -> StepParts:
+    """A smaller step: the first pictures of this one's share, twice where steps have several parts.
+
+    In the second part of a step the gradients of the first are there already.
+    """
+    plan, pictures, config = trainer.plan, trainer.run.training, trainer.config
+    items = plan.part(step, trainer.workers.rank * config.accumulate)[:n_pictures]
+    limits = Limits.of(config, plan.stage(step).lengths)
+    part = {name: pictures.batch(name, items, limits) for name in config.objectives}
+    return [part] * min(2, config.accumulate)
+
+
+def _step(trainer: Trainer, parts: StepParts) -> float:
     """One step, with its update, and the seconds that it took."""
     start = time.monotonic()
-    trainer.objective.train()
-    losses = trainer.objective(to_device(batch, trainer.device), trainer.counters.step)
-    trainer.accelerator.backward(losses["loss"])
-    clip = trainer.config.optim.clip_norm
-    float(trainer.accelerator.clip_grad_norm_(trainer.objective.parameters(), clip))
-    trainer.prepared_optimizer.step()
-    trainer.prepared_optimizer.zero_grad()
-    losses["loss"].item()  # waits for the device
+    trainer.gradients(parts)
+    trainer.shared.clip(trainer.config.optim.clip_norm)
+    trainer.shared.update()
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
     return time.monotonic() - start
 
 
-def _positions(batch: Batch) -> int:
-    return contents_of(batch).positions
+def _left(trainer: Trainer, looked: _Looked, seconds_a_position: float) -> tuple[int, float]:
+    """Steps that are still to come, and their seconds."""
+    plan, taken, total = trainer.plan, trainer.counters.step, trainer.total_steps
+    workers, limit = trainer.config.data.workers, trainer.config.max_seconds
+    steps, seconds = 0, 0.0
+    ends = [stage.first_step for stage in plan.stages[1:]] + [total or 0]
+    for stage, end, positions in zip(plan.stages, ends, looked.stage_positions, strict=True):
+        n_steps = max(0, end - max(taken, stage.first_step))
+        step = seconds_a_position * positions
+        step = max(step, looked.seconds / workers) if workers else step + looked.seconds
+        if limit is not None:
+            in_time = max(0, round((limit - trainer.counters.seconds) / step))
+            n_steps = in_time if total is None else min(n_steps, in_time)
+        steps, seconds = steps + n_steps, seconds + n_steps * step
+    return steps, seconds
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, x: float) -> float:
-    """The value at x of the line through two points; of a flat one where they are the same."""
-    return y2 if x1 == x2 else y1 + (y2 - y1) * (x - x1) / (x2 - x1)
-
-
-def _pauses(run: Run, steps_per_epoch: int, taken: int, end: int) -> tuple[int, int]:
+def _pauses(run: Run, plan: BatchPlan, taken: int, end: int) -> tuple[int, int]:
     """Validations and checkpoints between two steps; the end of a run has both."""
     config = run.config
-    every = None if run.validation is None else config.validation.every or steps_per_epoch
-    validations = _multiples(every, taken, end)
-    saves = validations | _multiples(config.save_every, taken, end)
-    if every is None and config.save_every is None:
-        saves = _multiples(steps_per_epoch, taken, end)
-    return len(validations), len(saves | ({end} if end > taken else set()))
+    last = {end} if end > taken else set()
+    epochs = _epoch_ends(plan, taken, end)
+    validations: set[int] = set()
+    if run.validation is not None:
+        every = config.validation.every
+        validations = last | (epochs if every is None else _multiples(every, taken, end))
+    saves = validations | last
+    if config.save_every is not None:
+        saves |= _multiples(config.save_every, taken, end)
+    elif run.validation is None:
+        saves |= epochs
+    return len(validations), len(saves)
 
 
-def _multiples(every: int | None, taken: int, end: int) -> set[int]:
-    """Steps in (taken, end] at which something is due; the last one always is."""
-    return (
-        set()
-        if every is None or end <= taken
-        else {*range(taken - taken % every + every, end + 1, every), end}
-    )
+def _epoch_ends(plan: BatchPlan, taken: int, end: int) -> set[int]:
+    """Steps in (taken, end] that are multiples of an epoch's, as their stage counts it."""
+    found: set[int] = set()
+    ends = [stage.first_step for stage in plan.stages[1:]] + [end]
+    for stage, until in zip(plan.stages, ends, strict=True):
+        every = plan.steps_per_epoch(stage.first_step)
+        found |= _multiples(every, max(taken, stage.first_step), min(end, until))
+    return found
+
+
+def _multiples(every: int, taken: int, end: int) -> set[int]:
+    return set(range(taken - taken % every + every, end + 1, every))
 
 
 def _data_lines(run: Run, looked: _Looked) -> Iterator[str]:
@@ -221,10 +255,22 @@ def _data_lines(run: Run, looked: _Looked) -> Iterator[str]:
     contents = looked.contents
     padding = 1 - sum(each.filled for each in contents) / sum(each.positions for each in contents)
     yield (
-        f"batches: {looked.n_regions / looked.n_pictures:.1f} regions a picture, "
-        f"{sum(each.captions for each in contents) / len(contents):.1f} captions a step, "
-        f"padding {padding:.0%}"
+        f"steps: {looked.n_regions / looked.n_pictures:.1f} regions a picture, "
+        f"{sum(each.captions for each in contents) / len(contents):.1f} captions, padding {padding:.0%}"
     )
+
+
+def _positions(parts: StepParts) -> int:
+    return contents_of(parts).positions
+
+
+def _largest_part(parts: StepParts) -> int:
+    return max(_positions([part]) for part in parts)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, x: float) -> float:
+    """The value at x of the line through two points; of a flat one where they are the same."""
+    return y2 if x1 == x2 else y1 + (y2 - y1) * (x - x1) / (x2 - x1)
 
 
 def _memory_there(device: torch.device) -> int:

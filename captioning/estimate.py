@@ -15,8 +15,11 @@ class Memory:
     weights: int
     gradients: int
     optimizer: int
+    average: int
+    """Of the averaged weights, where there are some."""
     activations: int | None
-    """Of the largest batch, at the moment when all together is most; None where the device does not tell."""
+    """Of the largest part of a step, at the moment when all together is most; None where the device does not
+    tell."""
     there: int
     """The device has."""
 
@@ -25,7 +28,7 @@ class Memory:
         """The most that tensors take at once."""
         if self.activations is None:
             return None
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return self.weights + self.gradients + self.optimizer + self.average + self.activations
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,9 @@ class Estimate:
     checkpoints: int
     memory: Memory
     looked_at: int
-    """Batches among which the largest was sought."""
+    """Steps among which the largest was sought."""
     checkpoint_bytes: int
+    """Of one process's share."""
     checkpoints_kept: int
     disk_free: int
     step_seconds: float
@@ -82,12 +86,13 @@ class Estimate:
     def _memory_lines(self) -> Iterator[str]:
         memory = self.memory
         named = {"weights": memory.weights, "gradients": memory.gradients, "optimizer": memory.optimizer}
+        named |= {"average": memory.average} if memory.average else {}
         parts = ", ".join(f"{name} {_size(size)}" for name, size in named.items())
         if memory.activations is None or memory.together is None:
             yield f"memory: {parts}; this device does not tell what activations take"
             return
         yield (
-            f"memory: {parts}, activations {_size(memory.activations)} (largest of {self.looked_at} batches)"
+            f"memory: {parts}, activations {_size(memory.activations)} (largest of {self.looked_at} steps)"
         )
         short = "" if memory.together <= memory.there else ": TOO LITTLE, lower batch_size"
         yield f"memory together: about {_size(memory.together)} of {_size(memory.there)}{short}"

@@ -54,13 +54,13 @@ class Fault:
 class Guard:
     """Judges every step before its update."""
 
-    def __init__(self, config: GuardConfig, out: Path, tell: Callable[[Fault, str], None]) -> None:
+    def __init__(self, config: GuardConfig, out: Path, tell: Callable[[Fault, str], None] | None) -> None:
         """Starts with an empty past.
 
         Args:
             config: when to do what.
             out: folder of the run, with its checkpoints.
-            tell: is handed every fault and the message about it.
+            tell: is handed every fault and the message about it; None in all processes but the first.
         """
         self._config, self._out, self._tell = config, out, tell
         self._losses: deque[float] = deque(maxlen=config.window)
@@ -88,7 +88,13 @@ class Guard:
         self._above = 0
 
     def skips(
-        self, *, step: int, loss: float, grad_norm: float, image_ids: Sequence[str], scaled: bool = False
+        self,
+        *,
+        step: int,
+        loss: float,
+        grad_norm: float,
+        image_ids: Callable[[], Sequence[str]],
+        scaled: bool = False,
     ) -> bool:
         """Judges a step whose gradients are there and whose update is not.
 
@@ -96,7 +102,7 @@ class Guard:
             step: counted from 1.
             loss: mean over all processes, so that all judge alike.
             grad_norm: of all gradients, before they are clipped.
-            image_ids: pictures of the step.
+            image_ids: tells the pictures of the step.
             scaled: whether an fp16 scaler answers infinite gradients by itself.
 
         Returns:
@@ -110,19 +116,20 @@ class Guard:
         if fault is None:
             return False
         message = self._message(fault)
-        self._tell(fault, message)
+        if self._tell is not None:
+            self._tell(fault, message)
         if fault.action == "stop":
             raise TrainingError(message)
         return fault.action == "skip"
 
     def _judge(
-        self, step: int, loss: float, grad_norm: float, image_ids: Sequence[str], scaled: bool
+        self, step: int, loss: float, grad_norm: float, image_ids: Callable[[], Sequence[str]], scaled: bool
     ) -> Fault | None:
         overflow = not math.isfinite(grad_norm)
         self._overflows = self._overflows + 1 if overflow and scaled else 0
         expected = scaled and self._overflows < MOST_OVERFLOWS
         if not math.isfinite(loss) or (overflow and not expected):
-            return self._no_number(step, loss, grad_norm, image_ids)
+            return self._no_number(step, loss, grad_norm, image_ids())
         self._skipped = 0
         return self._spike(step, loss, grad_norm, image_ids)
 
@@ -145,7 +152,9 @@ class Guard:
             what=what,
         )
 
-    def _spike(self, step: int, loss: float, grad_norm: float, image_ids: Sequence[str]) -> Fault | None:
+    def _spike(
+        self, step: int, loss: float, grad_norm: float, image_ids: Callable[[], Sequence[str]]
+    ) -> Fault | None:
         config, level, limit = self._config, *self._usual()
         usual = config.spike == "off" or loss <= limit
         if usual or self._above >= config.spike_steps:  # what was warned of becomes the usual level
@@ -154,8 +163,10 @@ class Guard:
             self._above, self._pictures = 0, []
             return None
         self._above += 1
-        self._pictures += image_ids if self._above <= config.spike_steps else ()
-        if self._above != config.spike_steps:  # a warning is given once
+        if self._above > config.spike_steps:  # a warning is given once
+            return None
+        self._pictures += image_ids()
+        if self._above < config.spike_steps:
             return None
         return Fault(
             kind="spike",

@@ -46,12 +46,16 @@ class Recent:
                 self.sums[name] = self.sums.get(name, 0.0) + value
                 self.counts[name] = self.counts.get(name, 0) + 1
 
-    def means(self) -> dict[str, float]:
-        """Means of the values, captions and pieces a second, shares of waiting and of padding."""
+    def means(self, processes: int = 1) -> dict[str, float]:
+        """Means of the values, captions and pieces a second, shares of waiting and of padding.
+
+        Args:
+            processes: that share the steps evenly, each with a record like this.
+        """
         return {
             **{name: total / self.counts[name] for name, total in self.sums.items()},
-            "captions_per_second": self.captions / self.seconds,
-            "pieces_per_second": self.pieces / self.seconds,
+            "captions_per_second": processes * self.captions / self.seconds,
+            "pieces_per_second": processes * self.pieces / self.seconds,
             "data_wait": self.waited / self.seconds,
             "padding": 1 - self.filled / self.positions,
         }

@@ -6,17 +6,19 @@ stopped goes on when the same command is given again.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import yaml
+from accelerate import PartialState
 
 from captioning.checkpoints import BEST, LAST
 from captioning.config import TrainConfig
 from captioning.dry_run import estimate
 from captioning.guard import TrainingError
-from captioning.progress import Progress, open_progress
+from captioning.precision import pick_device
+from captioning.progress import open_progress
 from captioning.runs import plain, prepare
+from captioning.state import Counters
 from captioning.trackers import check_trackers
 from captioning.trainer import Trainer
 from features.arguments import Arguments, make_parser
@@ -43,25 +45,37 @@ def train(config: TrainConfig) -> int | None:
         TrainingError: the guard stopped it: a loss that is no number, or that jumped.
     """
     check_trackers(config.track)
-    run = prepare(config)
+    processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    with processes.main_process_first():  # it may have to remove an earlier run
+        run = prepare(config)
+    if not processes.is_main_process:
+        return Trainer(run, None).train()
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
-    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun started
-    with open_progress(run, step, sys.stdout) if first else Progress() as progress:
-        if first:
-            text = yaml.safe_dump(plain(config), sort_keys=False)
-            (config.out / CONFIG_FILE).write_text(text, encoding="utf-8")
+    with open_progress(run, step, sys.stdout) as progress:
+        (config.out / CONFIG_FILE).write_text(
+            yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8"
+        )
         for note in run.notes:
             progress.say(note)
         trainer = Trainer(run, progress)
         number = trainer.train()
-        counters = trainer.counters
-        if number is not None:
-            progress.say(f"stopped by signal {number} at step {counters.step}; the same command goes on")
-        elif counters.best is not None:
-            progress.say(f"done: best at step {counters.best_step}: {config.out / BEST}")
-        else:
-            progress.say(f"done: step {counters.step}: {config.out / LAST}")
+        progress.say(_last_words(config, trainer.counters, number))
     return number
+
+
+def _dry_run(config: TrainConfig) -> None:
+    processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    lines = list(estimate(config).lines())
+    if processes.is_main_process:
+        sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _last_words(config: TrainConfig, counters: Counters, number: int | None) -> str:
+    if number is not None:
+        return f"stopped by signal {number} at step {counters.step}; the same command goes on"
+    if counters.best is not None:
+        return f"done: best at step {counters.best_step}: {config.out / BEST}"
+    return f"done: step {counters.step}: {config.out / LAST}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,8 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     config: TrainConfig = parser().settings(argv)
     try:
         if config.dry_run:
-            for line in estimate(config).lines():
-                sys.stdout.write(line + "\n")
+            _dry_run(config)
             return 0
         number = train(config)
     except (ValueError, OSError, TrainingError) as error:

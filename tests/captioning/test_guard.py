@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,13 @@ class Watched:
             self.step += 1
             ids = (f"{self.step}a.jpg", f"{self.step}b.jpg")
             skipped.append(
-                self.guard.skips(step=self.step, loss=loss, grad_norm=grad_norm, image_ids=ids, scaled=scaled)
+                self.guard.skips(
+                    step=self.step,
+                    loss=loss,
+                    grad_norm=grad_norm,
+                    image_ids=partial(tuple, ids),
+                    scaled=scaled,
+                )
             )
         return skipped
 

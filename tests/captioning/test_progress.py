@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from captioning.batch_contents import BatchContents, contents_of
-from captioning.batches import CaptionBatch, Captions, PairBatch, PrefixBatch, SampleBatch
+from captioning.batches import Batch, CaptionBatch, Captions, PairBatch, PrefixBatch, SampleBatch
+from captioning.config import Objective
 from captioning.console import JsonLines, Terminal, clock
 from captioning.progress import Progress
 from captioning.recent import Recent
@@ -50,7 +51,7 @@ def test_pieces_and_padding_of_captions_are_counted() -> None:
     )
     batch = CaptionBatch(image_ids=("a", "b"), prefix=PREFIX, captions=captions, n_captions=3)
     # tags 5 of 8, regions 5 of 6, captions 11 of 15
-    assert contents_of(batch) == BatchContents(captions=3, pieces=16, filled=21, positions=29)
+    assert contents_of([{"caption": batch}]) == BatchContents(captions=3, pieces=16, filled=21, positions=29)
 
 
 def test_regions_of_a_pair_are_counted_for_each_of_its_captions() -> None:
@@ -66,12 +67,31 @@ def test_regions_of_a_pair_are_counted_for_each_of_its_captions() -> None:
         region_mask=lengths(3, 3, 2),
         n_captions=3,
     )
-    assert contents_of(batch) == BatchContents(captions=3, pieces=15, filled=15 + 8, positions=18 + 9)
+    assert contents_of([{"pretrain": batch}]) == BatchContents(
+        captions=3, pieces=15, filled=15 + 8, positions=18 + 9
+    )
+
+
+def test_parts_of_a_step_add_up_and_captions_are_those_of_the_main_objective() -> None:
+    batch = SampleBatch(image_ids=("a", "b"), prefix=PREFIX, seeds=(1, 2), n_captions=4)
+    more = SampleBatch(image_ids=("a", "b"), prefix=PREFIX, seeds=(1, 2), n_captions=3)
+    parts: list[dict[Objective, Batch]] = [{"caption": batch, "scst": more}] * 2
+    assert contents_of(parts) == BatchContents(captions=8, pieces=20, filled=40, positions=56)
 
 
 def test_captions_that_a_step_drew_itself_count_as_pieces() -> None:
     batch = SampleBatch(image_ids=("a", "b"), prefix=PREFIX, seeds=(1, 2), n_captions=4)
-    assert contents_of(batch, 2.5) == BatchContents(captions=4, pieces=15, filled=20, positions=24)
+    assert contents_of([{"scst": batch}], 2.5) == BatchContents(
+        captions=4, pieces=15, filled=20, positions=24
+    )
+
+
+def test_rates_of_several_processes_are_those_of_all() -> None:
+    recent = Recent()
+    recent.add(2.0, 0.5, CONTENTS, {"loss": 3.0})
+    assert recent.means(3)["captions_per_second"] == 15.0
+    assert recent.means(3)["pieces_per_second"] == 150.0
+    assert recent.means(3)["data_wait"] == 0.25
 
 
 def test_means_rates_and_shares_are_of_the_steps_since_the_last_line() -> None:
@@ -186,14 +206,3 @@ def test_a_run_tells_rates_padding_and_gradient_norms(
         assert names <= event.keys()
         assert 0 < float(event["padding"]) < 1  # type: ignore[arg-type]
         assert 0 <= float(event["data_wait"]) <= 1  # type: ignore[arg-type]
-
-
-def test_only_the_first_process_talks_and_writes_a_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    config = small_config(tmp_path)
-    monkeypatch.setenv("RANK", "1")
-    train(config)
-    assert capsys.readouterr().out == ""
-    assert not (config.out / "log.jsonl").exists()
-    assert not (config.out / "tensorboard").exists()

@@ -22,12 +22,13 @@ from captioning.checkpoints import (
     read_training_state,
 )
 from captioning.config import TrainConfig
-from captioning.dataset import CaptionedPictures, join
+from captioning.dataset import CaptionedPictures
 from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
+from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
-from captioning.records import read_records
+from captioning.records import file_and_parts, import_commands, read_caption_file
 from captioning.rewards import Rewards
 from captioning.scst import SelfCritical
 from captioning.steps import Step, step_of
@@ -95,14 +96,15 @@ def prepare(config: TrainConfig) -> Run:
     """
     for name in ("train", "validation"):
         path = getattr(config.data, name)
-        if path is not None and not path.is_file():
+        if path is not None and not file_and_parts(path)[0].is_file():
             raise ValueError(
                 f"data.{name}: {path} not found; give the annotation file with --data.{name} FILE"
             )
     store = open_regions(config)
     lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id, store.vocabulary)
-    found = join(read_records(config.data.train, "train"), store)
-    notes = [f"training: {line}" for line in found.report()]
+    captions = read_caption_file(config.data.train, "train")
+    found = join(captions.records, store)
+    notes = [f"training: {line}" for line in (*captions.notes, *found.report())]
     resume, resume_notes = find_resume(config)
     notes += resume_notes
 
@@ -114,8 +116,9 @@ def prepare(config: TrainConfig) -> Run:
     training = CaptionedPictures(found.records, store, lexicon, tokenizer, config)
     validation = None
     if config.data.validation is not None:
-        held_out = join(read_records(config.data.validation, "validation"), store)
-        notes += [f"validation: {line}" for line in held_out.report()]
+        captions = read_caption_file(config.data.validation, "validation")
+        held_out = join(captions.records, store)
+        notes += [f"validation: {line}" for line in (*captions.notes, *held_out.report())]
         pictures = held_out.records[: config.validation.pictures]
         validation = CaptionedPictures(pictures, store, lexicon, tokenizer, config)
     data = data_hashes(config, store, lexicon, training, validation)
@@ -159,6 +162,13 @@ def open_regions(config: TrainConfig) -> RegionStore:
     """
     path = config.data.regions
     if not path.exists():
+        captions = [each for each in (config.data.train, config.data.validation) if each is not None]
+        if commands := import_commands(captions, path):
+            folder = "" if len(commands) == 1 else f", and give --data.regions {path.with_suffix('')}"
+            raise ValueError(
+                f"data.regions: {path} not found; make it of the features that come with the captions (NAME "
+                f"is what you call their release){folder}:\n" + "\n".join(commands)
+            )
         images = "examples/images" if path == type(config.data)().regions else "DIR"
         raise ValueError(
             f"data.regions: {path} not found; make it with "

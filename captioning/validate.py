@@ -48,7 +48,8 @@ class ValidateConfig:
     """Files that captioning.train reads; FILE#train+restval takes splits of a Karpathy file, FILE#coco a data
     set of a corpus."""
     regions: list[Path] = field(default_factory=list)
-    """Regions files, or folders of them, in which captioned pictures are looked up."""
+    """Regions files, or folders of them, in which captioned pictures are looked up; features.verify checks
+    the files themselves."""
     images: Path | None = None
     """Folder in which captioned pictures are looked up."""
     split: str | None = None
@@ -117,7 +118,7 @@ def parse(argv: list[str] | None) -> ValidateConfig:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="Regions files, or folders of them.",
+        help="Regions files, or folders of them, that have the pictures (features.verify checks the files).",
     )
     switches = {"overwrite", "json"}
     parser.add_class_arguments(ValidateConfig, nested_key=None, skip={"files", "regions", *switches})

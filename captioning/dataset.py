@@ -43,6 +43,7 @@ from captioning.examples import (
 )
 from captioning.records import CaptionRecord
 from captioning.tokenizer import CaptionTokenizer
+from features.stop import end_with_parent
 from features.store import Regions, RegionStore
 from features.tags import Lexicon
 
@@ -250,5 +251,7 @@ class StepBatches(torch.utils.data.Dataset[Batch]):
     def from_step(self, step: int, workers: int) -> Iterator[Batch]:
         """Batches of this and all later steps, without end."""
         forever = range(step, 2**62)
-        loader = torch.utils.data.DataLoader(self, batch_size=None, sampler=forever, num_workers=workers)
+        loader = torch.utils.data.DataLoader(
+            self, batch_size=None, sampler=forever, num_workers=workers, worker_init_fn=end_with_parent
+        )
         return iter(loader)

@@ -17,13 +17,14 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from captioning.batches import Batch, to_device
-from captioning.checkpoints import BEST, LAST, point, prune, step_folder, write_checkpoint
+from captioning.checkpoints import write_checkpoint
 from captioning.config import TrainConfig
 from captioning.dataset import BatchPlan, StepBatches
 from captioning.examples import Stream, draws
 from captioning.optim import TIME_STEPS, learning_rate_factor, make_optimizer, set_learning_rate
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
 from captioning.progress import Progress, Recent
+from captioning.run_folder import refuse_different_steps, settle, step_folder
 from captioning.runs import Run, plain
 from captioning.state import Counters, capture, restore
 from captioning.steps import Objective
@@ -56,6 +57,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, config.optim)
         self.counters = restore(run.resume, self.model, self.optimizer) if run.resume else Counters()
         self.saved_step = self.counters.step
+        refuse_different_steps(config.out, self.counters.step)
         self.objective, self.prepared_optimizer = self.accelerator.prepare(
             Objective(self.model, run.step), self.optimizer
         )
@@ -174,7 +176,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Writes this step's checkpoint, points ``last`` and ``best`` at theirs, removes old ones."""
-        counters, out = self.counters, self.config.out
+        counters = self.counters
         self.saved_step = counters.step
         if not self.accelerator.is_main_process:
             return
@@ -187,19 +189,14 @@ class Trainer:
             "config": plain(self.config),
             "data": self.run.data,
         }
-        folder = step_folder(out, counters.step)
         write_checkpoint(
-            folder,
+            step_folder(self.config.out, counters.step),
             model=self.model,
             tokenizer=self.run.tokenizer,
             info=dataclasses.replace(self.run.info, step=counters.step, scores=dict(scores)),
             state=capture(counters, self.model, self.optimizer, others),
         )
-        point(out, LAST, folder)
-        best = None if counters.best_step is None else step_folder(out, counters.best_step)
-        if best is not None and best.is_dir():
-            point(out, BEST, best)
-        prune(out, self.config.keep_last, keep=() if best is None else (best,))
+        settle(self.config.out, counters.step, counters.best_step, self.config.keep_last)
 
     def _refuse_nan(self, name: str, value: float, batch: Batch) -> None:
         if math.isfinite(value):

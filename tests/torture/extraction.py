@@ -1,15 +1,9 @@
-"""The extract command in children of this process, which has loaded all it needs; and what it left behind.
-
-Start-up is most of a short extraction. A child forked from a process that has imported torch and read the
-weights of the mini detector starts at once, and everything else is real: the command line, the decode
-workers, the files, the signals.
-"""
+"""Extractions as a subject of torture, and what they leave behind."""
 
 from __future__ import annotations
 
 import os
-import sys
-import traceback
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -25,10 +19,13 @@ from torch import Tensor
 
 from features.backends.base import BACKENDS, Detections, load_backend
 from features.extract import main
-from tests.features.fake import FakeBackend
+from features.store import RegionStore
+from tests.features.fake import FakeBackend, assert_equal
+from tests.torture.processes import ended, fork
 
 SOME_FAILED = 3  # every folder here holds a broken picture
 UNSEEN = {"run"}  # attributes that tell of time, command and machine
+FILE = "regions.h5"
 
 
 def load_all() -> None:
@@ -47,6 +44,63 @@ def load_all() -> None:
             main([*words, "--backend", name, "--overwrite"])
 
 
+class Extraction:
+    """Extractions of the same pictures to ``regions.h5`` in a place."""
+
+    good = (SOME_FAILED,)
+
+    def __init__(self, folder: Path, n_pictures: int, words: Sequence[str], n_before: int = 0) -> None:
+        """Make pictures, and run the command undisturbed.
+
+        Args:
+            folder: For the pictures, and for what others are compared with.
+            n_pictures: That can be read.
+            words: Of the command line besides --images and --out.
+            n_before: Of the pictures, those whose finished file is there when a run begins.
+
+        Raises:
+            RuntimeError: The undisturbed run fails.
+        """
+        self.said = folder / "said.txt"
+        self._words = ["--images", str(folder / "images"), *words]
+        make_pictures(folder / "images", n_pictures)
+        self._before = self._undisturbed(folder / "before", "--limit", str(n_before)) if n_before else None
+        self._wanted = contents(self._undisturbed(folder / "undisturbed"))
+
+    def _undisturbed(self, place: Path, *more: str) -> Path:
+        place.mkdir()
+        code = ended(fork(main, [*self._words, *more, "--out", str(place / FILE)], self.said))
+        if code not in self.good:
+            raise RuntimeError(f"the undisturbed run ended with {code}:\n{self.said.read_text('utf-8')}")
+        return place / FILE
+
+    def begin(self, place: Path) -> None:
+        if self._before is not None:
+            shutil.copy(self._before, place / FILE)
+
+    def start(self, place: Path, first: Callable[[], None] = lambda: None) -> int:
+        return fork(main, [*self._words, "--out", str(place / FILE)], self.said, first)
+
+    def broken(self, place: Path) -> str | None:
+        if self._before is None:
+            return None
+        with RegionStore(self._before) as old, RegionStore(place / FILE) as new:
+            for name in old.image_ids:
+                try:
+                    assert_equal(new.regions(name), old.regions(name))
+                except (AssertionError, ValueError) as error:
+                    return f"{name} was lost: {error}"
+        return None
+
+    def difference(self, place: Path) -> str | None:
+        found, wanted = contents(place / FILE), self._wanted
+        differing = sorted(name for name in found.keys() | wanted if found.get(name) != wanted.get(name))
+        return f"the file differs in {', '.join(differing)}" if differing else None
+
+    def left_behind(self, place: Path) -> list[str]:
+        return sorted(set(os.listdir(place)) - {FILE, f".{FILE}.lock"})  # the lock stays by design
+
+
 def make_pictures(folder: Path, n_pictures: int) -> None:
     """Small pictures of different noise and one file that is none."""
     random = np.random.default_rng(20)
@@ -55,86 +109,6 @@ def make_pictures(folder: Path, n_pictures: int) -> None:
         pixels = random.integers(0, 256, (48, 64, 3), np.uint8)
         Image.fromarray(pixels).save(folder / ("子" if number % 2 else "") / f"{number}.png")
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-
-
-def fork(argv: Sequence[str], said: Path, first: Callable[[], None] = lambda: None) -> int:
-    """Start the command in a process group of its own; returns its process id.
-
-    Args:
-        argv: Of the command.
-        said: Gets what it prints.
-        first: Called in the child before the command.
-    """
-    ready, tell = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(tell)
-        os.read(ready, 1)
-        os.close(ready)
-        return child
-    code = 70
-    try:
-        os.setsid()
-        for stream in (1, 2):
-            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
-        os.write(tell, b"1")
-        first()
-        code = main(list(argv))
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def ended(child: int) -> int:
-    """Wait for a child: its exit code, or minus the signal that ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def run(argv: Sequence[str], said: Path, first: Callable[[], None] = lambda: None) -> int:
-    """The command from beginning to end."""
-    return ended(fork(argv, said, first))
-
-
-def undisturbed(argv: Sequence[str], out: Path, said: Path) -> dict[str, Any]:
-    """What the command writes when nobody disturbs it.
-
-    Raises:
-        RuntimeError: It fails all the same.
-    """
-    if (code := run([*argv, str(out)], said)) != SOME_FAILED:
-        raise RuntimeError(f"the undisturbed run ended with {code}:\n{said.read_text('utf-8')}")
-    return contents(out)
-
-
-def run_again(
-    argv: Sequence[str],
-    out: Path,
-    said: Path,
-    wanted: dict[str, Any],
-    first: Callable[[], None] = lambda: None,
-) -> str | None:
-    """Run the command once more after a disturbance.
-
-    Returns:
-        What is not as after the undisturbed run; None where all is.
-    """
-    said.write_text("")
-    if (code := run([*argv, str(out)], said, first)) != SOME_FAILED:
-        return f"run again, it ended with {code}: {said.read_text('utf-8')[-500:]}"
-    if problem := difference(out, wanted):
-        return problem
-    left = sorted(set(os.listdir(out.parent)) - {out.name, f".{out.name}.lock"})  # the lock stays by design
-    return f"left behind: {', '.join(left)}" if left else None
-
-
-def difference(out: Path, wanted: dict[str, Any]) -> str | None:
-    """Which datasets and attributes of a regions file are not the wanted ones; None where all are."""
-    found = contents(out)
-    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-    return f"the file differs in {', '.join(differing)}" if differing else None
 
 
 def count_pictures(backend: str, log: Path) -> None:

@@ -113,6 +113,7 @@ def write_checkpoint(
     folder: Path,
     *,
     model: PreTrainedModel,
+    weights: Mapping[str, torch.Tensor] | None = None,
     tokenizer: CaptionTokenizer,
     info: CaptionerInfo | None,
     state: TrainingState | None = None,
@@ -123,6 +124,7 @@ def write_checkpoint(
     Args:
         folder: the checkpoint's own.
         model: its weights and sizes.
+        weights: of the model by name, where its own are shared out among processes.
         tokenizer: its vocabulary.
         info: None where it is not known which regions the model reads; it then writes no captions.
         state: what a resumed run needs.
@@ -134,7 +136,7 @@ def write_checkpoint(
     try:
         with written_aside(folder) as aside:
             with _quiet():
-                model.save_pretrained(aside)
+                model.save_pretrained(aside, state_dict=None if weights is None else dict(weights))
             tokenizer.save(aside)
             if info is not None:
                 write_json(aside / INFO, info.to_json())

@@ -28,12 +28,12 @@ class CaptionRecord:
     """Captions, or questions, NFC."""
     split: str
     seconds: tuple[SecondText | None, ...] = ()
-    """The second text of each caption, None where it is the tags of the picture's regions; empty: all None."""
+    """The second text of each caption, None where it is the tags of the regions; empty: all None."""
 
     def __post_init__(self) -> None:
         if self.seconds and len(self.seconds) != len(self.captions):
             raise ValueError(
-                f"picture {self.image_id!r}: {len(self.captions)} captions and {len(self.seconds)} second texts"
+                f"picture {self.image_id!r}: {len(self.captions)} captions, {len(self.seconds)} second texts"
             )
 
     def second(self, which: int) -> SecondText | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captioning.checkpoints import CaptionerInfo, CheckpointError, TrainingState, read_training_state
-from captioning.config import TrainConfig
-from captioning.dataset import CaptionedPictures, join
+from captioning.config import Objective, SourceConfig, TrainConfig
+from captioning.dataset import CaptionedPictures, Source, join
 from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
@@ -20,8 +20,8 @@ from captioning.lexicon_info import LexiconInfo
 from captioning.records import read_records
 from captioning.rewards import Rewards
 from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
-from captioning.scst import SelfCritical
-from captioning.steps import Step, step_of
+from captioning.scst import self_critical_step
+from captioning.steps import STEPS, Step
 from captioning.tokenizer import CaptionTokenizer
 from features.store import RegionStore
 from features.tags import Lexicon
@@ -41,6 +41,7 @@ FREE_KEYS = frozenset(
         "data.validation",
         "data.memory_gb",
         "data.workers",
+        "parallel",
         "scst.frequencies",
         "validation.batch_size",
         "gradient_checkpointing",
@@ -64,8 +65,8 @@ class Run:
     config: TrainConfig
     tokenizer: CaptionTokenizer
     model: OscarForCaptioning | OscarForPreTraining
-    step: Step
-    """Of the objective."""
+    steps: Mapping[Objective, Step]
+    """Of each objective."""
     training: CaptionedPictures
     validation: CaptionedPictures | None
     info: CaptionerInfo
@@ -84,46 +85,42 @@ def prepare(config: TrainConfig) -> Run:
         ValueError: anything that makes the run impossible, with file and cure; the readers' own errors are
             ValueErrors too.
     """
-    for name in ("train", "validation"):
-        path = getattr(config.data, name)
-        if path is not None and not path.is_file():
-            raise ValueError(
-                f"data.{name}: {path} not found; give the annotation file with --data.{name} FILE"
-            )
+    _refuse_missing(config)
     store = open_regions(config)
     lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id, store.vocabulary)
-    found = join(read_records(config.data.train, "train"), store)
-    notes = [f"training: {line}" for line in found.report()]
+    sources, notes = read_sources(config, store)
     resume, resume_notes = find_resume(config)
     notes += resume_notes
 
     folder = initial_folder(config.init) if config.init else None
-    tag_names = [lexicon.chinese(index) or "" for index in range(len(store.vocabulary))]
-    texts = [caption for record in found.records for caption in record.captions]
-    tokenizer = make_tokenizer(folder, texts, tag_names)
+    tokenizer = make_tokenizer(
+        folder, _texts_of(sources), [lexicon.chinese(i) or "" for i in range(len(store.vocabulary))]
+    )
     model, told = make_model(config, folder, tokenizer, store.feature_dim + GEOMETRY_WIDTH)
-    training = CaptionedPictures(found.records, store, lexicon, tokenizer, config)
+    training = CaptionedPictures(sources, lexicon, tokenizer, config)
     validation = None
     if config.data.validation is not None:
         held_out = join(read_records(config.data.validation, "validation"), store)
         notes += [f"validation: {line}" for line in held_out.report()]
-        pictures = held_out.records[: config.validation.pictures]
-        validation = CaptionedPictures(pictures, store, lexicon, tokenizer, config)
-    data = data_hashes(config, store, lexicon, training, validation)
-    if config.objective == "scst":
-        rewards = Rewards(training.records, config.scst)
-        data["segmenter and document frequencies of the reward"] = _sha256(rewards.identity)
-        notes.append(str(rewards))
-        step: Step = SelfCritical(config, tokenizer, rewards)  # type: ignore[assignment]
-    else:
-        step = step_of(config.objective, config.loss)
+        records = held_out.records[: config.validation.pictures]
+        validation = CaptionedPictures([Source(records=records, store=store)], lexicon, tokenizer, config)
+    data = data_hashes(lexicon, training, validation)
+    steps: dict[Objective, Step] = {}
+    for objective in config.objectives:
+        if objective == "scst":
+            rewards = Rewards(training.records, config.scst)
+            data["segmenter and document frequencies of the reward"] = _sha256(rewards.identity)
+            notes.append(str(rewards))
+            steps[objective] = self_critical_step(config, tokenizer, rewards)
+        else:
+            steps[objective] = STEPS[objective](config.loss)
     if resume is not None:
         refuse_differences(config, data, resume)
     return Run(
         config=config,
         tokenizer=tokenizer,
         model=model,
-        step=step,
+        steps=steps,
         training=training,
         validation=validation,
         info=CaptionerInfo(
@@ -140,6 +137,47 @@ def prepare(config: TrainConfig) -> Run:
         resume=resume,
         notes=(*notes, *([] if resume else told)),
     )
+
+
+def _refuse_missing(config: TrainConfig) -> None:
+    """Names the first caption file that is not there."""
+    paths = {"data.train": config.data.train, "data.validation": config.data.validation}
+    paths |= {f"data.more[{i}].captions": source.captions for i, source in enumerate(config.data.more)}
+    for name, path in paths.items():
+        if path is not None and not path.is_file():
+            raise ValueError(f"{name}: {path} not found; give the annotation file with --{name} FILE")
+
+
+def read_sources(config: TrainConfig, store: RegionStore) -> tuple[list[Source], list[str]]:
+    """The data sets to train on, joined with their regions, and what either side lacks.
+
+    Args:
+        config: the run.
+        store: the regions of ``data.regions``.
+
+    Raises:
+        ValueError: a file cannot be read, or its regions are of another detector.
+    """
+    data = config.data
+    same = {"fingerprint": store.fingerprint, "has_globals": store.has_globals}
+    stores = {data.regions: store}
+    sources, notes = [], []
+    for source in (SourceConfig(captions=data.train, weight=data.weight), *data.more):
+        regions = source.regions or data.regions
+        if regions not in stores:
+            stores[regions] = RegionStore(regions, expect=same)
+        found = join(read_records(source.captions, "train"), stores[regions])
+        where = f" ({source.captions})" if data.more else ""
+        notes += [f"training{where}: {line}" for line in found.report()]
+        sources.append(Source(records=found.records, store=stores[regions], weight=source.weight))
+    return sources, notes
+
+
+def _texts_of(sources: Iterable[Source]) -> Iterator[str]:
+    for source in sources:
+        for record in source.records:
+            yield from record.captions
+            yield from (second.text for second in record.seconds if second is not None)
 
 
 def open_regions(config: TrainConfig) -> RegionStore:
@@ -226,15 +264,12 @@ def plain(config: TrainConfig) -> dict[str, Any]:
 
 
 def data_hashes(
-    config: TrainConfig,
-    store: RegionStore,
-    lexicon: Lexicon,
-    training: CaptionedPictures,
-    validation: CaptionedPictures | None,
+    lexicon: Lexicon, training: CaptionedPictures, validation: CaptionedPictures | None
 ) -> dict[str, str]:
     """SHA-256 of all that decides what the model reads."""
+    stores = [source.store for source in training.sources]
     return {
-        "regions": _sha256([store.fingerprint, *store.image_ids]),
+        "regions": _sha256([text for store in stores for text in (store.fingerprint, *store.image_ids)]),
         "lexicon": lexicon.sha256,
         "training captions": _sha256(_texts(training)),
         "validation captions": _sha256(_texts(validation)),
@@ -242,8 +277,12 @@ def data_hashes(
 
 
 def _texts(pictures: CaptionedPictures | None) -> list[str]:
-    records = () if pictures is None else pictures.records
-    return [text for record in records for text in (record.image_id, *record.captions)]
+    """Pictures and all texts, those behind a mark being second ones."""
+    texts: list[str] = []
+    for record in () if pictures is None else pictures.records:
+        texts += [record.image_id, *record.captions]
+        texts += [f"\0{second and second.text}" for second in record.seconds]
+    return texts
 
 
 def _sha256(texts: list[str]) -> str:

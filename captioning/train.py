@@ -10,14 +10,16 @@ import signal
 import sys
 
 import yaml
+from accelerate import PartialState
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
 from captioning.event_log import LOG_FILE, cut_log, write_errors_told_once
 from captioning.folders import file_written_aside
+from captioning.precision import pick_device
 from captioning.progress import Progress
-from captioning.run_folder import BEST, LAST, claimed, is_main_process, settle
+from captioning.run_folder import BEST, LAST, claimed, settle
 from captioning.runs import Run, plain, prepare
 from captioning.settings_file import SettingsFile
 from captioning.state import Counters
@@ -57,21 +59,19 @@ def train(config: TrainConfig) -> int | None:
 
 
 def _train(config: TrainConfig) -> int | None:
-    run = prepare(config)
-    notes = [*run.notes, *(begin(run) if is_main_process() else ())]
+    processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    with processes.main_process_first():  # it may have to remove an earlier run
+        run = prepare(config)
+    if not processes.is_main_process:
+        return Trainer(run, None).train()
+    notes = [*run.notes, *begin(run)]
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
     with Progress(config.out, step, sys.stdout) as progress:
         for note in notes:
             progress.say(note)
         trainer = Trainer(run, progress)
         number = trainer.train()
-        counters = trainer.counters
-        if number is not None:
-            progress.say(f"stopped by signal {number} at step {counters.step}; the same command goes on")
-        elif counters.best is not None:
-            progress.say(f"done: best at step {counters.best_step}: {config.out / BEST}")
-        else:
-            progress.say(f"done: step {counters.step}: {config.out / LAST}")
+        progress.say(_last_words(config, trainer.counters, number))
     return number
 
 
@@ -89,12 +89,23 @@ def begin(run: Run) -> list[str]:
     if run.resume:
         settle(config.out, counters.step, counters.best_step, config.keep_last)
     if config.steps is None or counters.step < config.steps:
-        room = CheckpointRoom.of(config.out, run.model, copies=2, keep_last=config.keep_last)
+        copies = (
+            2 if config.optim.ema_decay is None else 3
+        )  # the optimizer's, and weights beside their average
+        room = CheckpointRoom.of(config.out, run.model, copies=copies, keep_last=config.keep_last)
         told = room.check(config.out)
     cut_log(config.out / LOG_FILE, counters.step, counters.validated_step)
     with file_written_aside(config.out / CONFIG_FILE) as aside:
         aside.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
     return [told] if told else []
+
+
+def _last_words(config: TrainConfig, counters: Counters, number: int | None) -> str:
+    if number is not None:
+        return f"stopped by signal {number} at step {counters.step}; the same command goes on"
+    if counters.best is not None:
+        return f"done: best at step {counters.best_step}: {config.out / BEST}"
+    return f"done: step {counters.step}: {config.out / LAST}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,16 +15,24 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import captioning.steps
 from captioning.checkpoints import read_captioner, read_info
-from captioning.config import LossConfig, Optimizer, TrainConfig, ValidationConfig
+from captioning.config import (
+    LossConfig,
+    Optimizer,
+    SourceConfig,
+    StageConfig,
+    TrainConfig,
+    ValidationConfig,
+)
 from captioning.dataset import StepBatches
 from captioning.precision import choose_precision, pick_device
 from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import differences, plain, prepare
+from captioning.schedule import total_steps
 from captioning.train import main, parser, train
-from captioning.trainer import Trainer, TrainingError, total_steps
+from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids
 from oscar.decoding import generate
-from tests.captioning.small_run import small_config
+from tests.captioning.small_run import small_config, turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +99,31 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(
     assert read_info(broken.out / "last").scores == read_info(straight.out / "last").scores
     goings_on = [e["message"] for e in events(broken) if "going on" in str(e.get("message"))]
     assert goings_on == [f"going on from {step_folder(broken.out, step)}" for step in (2, 6)]
+
+
+def test_a_killed_run_of_all_that_a_checkpoint_must_hold_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = initial(tmp_path, "scst")
+    straight = small_config(tmp_path, out="straight", save_every=2, init=init)
+    straight = replace(
+        straight,
+        also={"scst": 0.5, "pretrain": 1.0},
+        accumulate=2,
+        stages=(StageConfig(share=0.5), StageConfig(share=0.5, batch_size=3, max_regions=1)),
+        optim=replace(straight.optim, kind="lamb", ema_decay=0.9),
+        data=replace(
+            straight.data, length_window=2, more=(SourceConfig(captions=straight.data.train, weight=0.5),)
+        ),
+    )
+    train(straight)
+    broken = replace(straight, out=tmp_path / "broken")
+    for killed_at in (3, 5):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_before_step(patch, killed_at)
+            train(broken)
+    train(broken)
+    assert digest(broken, 7) == digest(straight, 7)
 
 
 @pytest.mark.parametrize("objective", ["caption", "pretrain", "scst"])
@@ -261,7 +294,7 @@ def test_two_captions_are_learned_by_heart(tmp_path: Path) -> None:
     assert float(losses[-1]) < 0.05  # type: ignore[arg-type]
     read = read_captioner(config.out / "last")
     pictures = prepare(replace(config, out=tmp_path / "unused")).training
-    batch = pictures.caption_batch(0, [0, 1]).prefix
+    batch = pictures.caption_batch(turns(0, [0, 1])).prefix
     with torch.inference_mode():
         prefix = read.model.bert.encode_prefix(
             batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
@@ -274,13 +307,13 @@ def test_two_captions_are_learned_by_heart(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_with_step_pictures_and_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = captioning.steps.STEPS["caption"]
+    real = captioning.steps.caption_step
 
     def poisoned(model: torch.nn.Module, batch: object, config: LossConfig, step: int) -> object:
-        losses = real(model, batch, config, step)  # type: ignore[arg-type]
-        return {**losses, "loss": losses["loss"] * float("nan")} if step == 5 else losses
+        means = real(model, batch, config, step)  # type: ignore[arg-type]
+        return {**means, "words": means["words"] * float("nan")} if step == 5 else means
 
-    monkeypatch.setitem(captioning.steps.STEPS, "caption", poisoned)  # type: ignore[arg-type]
+    monkeypatch.setattr(captioning.steps, "caption_step", poisoned)
     config = small_config(tmp_path)
     with pytest.raises(TrainingError, match=r"step 6: the loss is nan \(pictures \w\.jpg.*step-00000004"):
         train(config)
@@ -389,6 +422,27 @@ def test_the_mini_scst_configuration_reads_pictures_as_the_bundled_captioner_doe
     assert read_info(ROOT / config.init).prefix == config.data.prefix
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_is_accepted_and_reads_back(path: Path) -> None:
+    if "captioning.train" in path.read_text(encoding="utf-8"):
+        config = settings(path.name)
+        command = parser()
+        text = json.dumps(plain(config))
+        values = vars(command.instantiate(command.parse_string(text)))
+        assert TrainConfig(**{key: value for key, value in values.items() if key != "config"}) == config
+
+
+def test_mixtures_stages_and_objectives_are_set_by_flags() -> None:
+    command = parser()
+    words = ["--data.more", '[{"captions": "a.json", "weight": 2}]', "--also", '{"pretrain": 0.5}']
+    words += ["--stages", '[{"share": 0.9, "max_regions": 20}, {"share": 0.1, "batch_size": 4}]']
+    values = vars(command.instantiate(command.parse_args(words)))
+    config = TrainConfig(**{key: value for key, value in values.items() if key != "config"})
+    assert config.data.more == (SourceConfig(captions=Path("a.json"), weight=2.0),)
+    assert config.stages == (StageConfig(share=0.9, max_regions=20), StageConfig(share=0.1, batch_size=4))
+    assert config.objectives == {"caption": 1.0, "pretrain": 0.5}
+
+
 def test_every_configuration_opens_with_its_command() -> None:
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         head = path.read_text(encoding="utf-8").split("\nobjective:")[0]
@@ -398,9 +452,9 @@ def test_every_configuration_opens_with_its_command() -> None:
 
 def test_the_shortest_limit_ends_a_run(tmp_path: Path) -> None:
     config = small_config(tmp_path, steps=7)
-    assert total_steps(config, 3) == 7
-    assert total_steps(replace(config, epochs=1.5), 3) == 5
-    assert total_steps(replace(config, steps=None, max_seconds=1), 3) is None
+    assert total_steps(config, 6) == 7
+    assert total_steps(replace(config, epochs=1.5), 6) == 5
+    assert total_steps(replace(config, steps=None, max_seconds=1), 6) is None
 
 
 def test_differing_keys_are_dotted() -> None:

@@ -134,7 +134,7 @@ def _kill_at_random(subject: Training, place: Path, seconds: float, draws: rando
 
 
 def stop_trainings(folder: Path, n_points: int, seed: int = 0) -> SignalReport:
-    """Ask so many runs to stop, of each objective in turn, with processes that prepare batches and without."""
+    """Ask so many runs to stop, of each objective in turn, with and without loader processes."""
     report, draws = SignalReport(), random.Random(seed)
     subjects = [
         (objective, Training(folder / f"{objective}-{workers}", objective, workers=workers))

@@ -108,7 +108,11 @@ class Trainer:
         with self.stop_request:
             while True:
                 signal = self._agree()
-                validated = signal is None and self._validation_due() and self._validate()
+                validated = False
+                if signal is None and self._validation_due():
+                    validated = self._validate()
+                    if not validated:  # cut short: stop here, so that the run that goes on makes up for it
+                        signal = self._agree()
                 stop = signal is not None or self._is_done()
                 if validated or (self.counters.step > self.saved_step and (stop or self._save_due())):
                     self._save()

@@ -67,7 +67,9 @@ class Trainer:
         if config.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
         if run.resume:
-            load_model(self.model, run.resume.folder / MODEL, strict=True, device=str(self.device))
+            load_model(
+                self.model, run.resume.folder / MODEL, strict=True
+            )  # read on the CPU, copied to where it is
         learning = Learning(self.model, run.steps, config.objectives)
         self.workers.shard(learning)
         self.optimizer = make_optimizer(self.model, config.optim)

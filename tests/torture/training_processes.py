@@ -123,11 +123,12 @@ def _processes(child: int) -> dict[int, int]:
     found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if int(stat.read_text().rpartition(")")[2].split()[1]) != child:
+                continue
             settings = (stat.parent / "environ").read_bytes().split(b"\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
         rank = next((int(each[5:]) for each in settings if each.startswith(b"RANK=")), None)
-        if parent == child and rank is not None:
+        if rank is not None:
             found[rank] = int(stat.parent.name)
     return found

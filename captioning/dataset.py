@@ -46,6 +46,7 @@ from captioning.examples import (
 from captioning.records import CaptionRecord
 from captioning.schedule import BatchPlan, Item
 from captioning.tokenizer import CaptionTokenizer
+from features.stop import end_with_parent
 from features.store import Regions, RegionStore
 from features.tags import Lexicon
 
@@ -310,6 +311,11 @@ class StepBatches(torch.utils.data.Dataset[StepParts]):
         """
         forever = range(step, 2**62)
         loader = torch.utils.data.DataLoader(
-            self, batch_size=None, sampler=forever, num_workers=workers, pin_memory=pin
+            self,
+            batch_size=None,
+            sampler=forever,
+            num_workers=workers,
+            pin_memory=pin,
+            worker_init_fn=end_with_parent,
         )
         return iter(loader)

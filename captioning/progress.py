@@ -11,7 +11,7 @@ from typing import TextIO
 
 from torch.utils.tensorboard import SummaryWriter
 
-LOG_FILE = "log.jsonl"
+from captioning.event_log import CURVES_FOLDER, LOG_FILE
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Progress:
         self._stream = stream
         self._readable = stream.isatty()
         self._log = (run / LOG_FILE).open("a", encoding="utf-8")
-        self._curves = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self._curves = SummaryWriter(str(run / CURVES_FOLDER), purge_step=step + 1)
 
     def __enter__(self) -> Progress:
         """Itself."""
@@ -105,6 +105,7 @@ class Progress:
         line = json.dumps(event, ensure_ascii=False)
         self._log.write(line + "\n")
         self._log.flush()
+        self._curves.flush()  # of a run that is killed, the curves too reach to its last checkpoint
         self._stream.write((readable if self._readable else line) + "\n")
         self._stream.flush()
 

@@ -5,22 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioning.checkpoints import (
-    BEST,
-    LAST,
-    CaptionerInfo,
-    CheckpointError,
-    TrainingState,
-    checkpoints,
-    newest_checkpoint,
-    read_training_state,
-)
+from captioning.checkpoints import CaptionerInfo, CheckpointError, TrainingState, read_training_state
 from captioning.config import Objective, SourceConfig, TrainConfig
 from captioning.dataset import CaptionedPictures, Source
 from captioning.detector_match import detector_of
@@ -30,6 +20,7 @@ from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
 from captioning.records import file_and_parts, import_commands, read_caption_file
 from captioning.rewards import Rewards
+from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
 from captioning.scst import self_critical_step
 from captioning.steps import STEPS, Step
 from captioning.tokenizer import CaptionTokenizer
@@ -225,14 +216,13 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
     """
     run = config.out
     if config.overwrite:
-        for earlier in checkpoints(run):
-            shutil.rmtree(earlier)
-        for name in (LAST, BEST, "log.jsonl"):
-            (run / name).unlink(missing_ok=True)
-        shutil.rmtree(run / "tensorboard", ignore_errors=True)
+        if is_main_process():
+            clear(run)
         return None, []
+    if is_main_process():
+        recover(run)
     folder, passed_over = newest_checkpoint(run)
-    notes = [f"damaged checkpoint passed over: {reason}" for reason in passed_over]
+    notes = [f"checkpoint passed over: {reason}" for reason in passed_over]
     if folder is None:
         if passed_over:
             raise CheckpointError(
@@ -240,6 +230,8 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
                 "Start anew with --overwrite true, or choose another --out."
             )
         return None, notes
+    if damage := damage_of_best(run, folder):
+        notes.append(f"the best checkpoint is damaged, and stays so until a better one comes: {damage}")
     return Resume(folder=folder, state=read_training_state(folder)), [*notes, f"going on from {folder}"]
 
 

@@ -6,17 +6,21 @@ stopped goes on when the same command is given again.
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import yaml
 from accelerate import PartialState
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from captioning.checkpoints import BEST, LAST
+from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
+from captioning.event_log import LOG_FILE, cut_log, write_errors_told_once
+from captioning.folders import file_written_aside
 from captioning.precision import pick_device
 from captioning.progress import Progress
-from captioning.runs import plain, prepare
+from captioning.run_folder import BEST, LAST, claimed, settle
+from captioning.runs import Run, plain, prepare
 from captioning.settings_file import SettingsFile
 from captioning.state import Counters
 from captioning.trainer import Trainer, TrainingError
@@ -50,22 +54,50 @@ def train(config: TrainConfig) -> int | None:
         ValueError: the run cannot start: data, settings or checkpoints; the message says what to do.
         TrainingError: the loss is not a number.
     """
+    with claimed(config.out), write_errors_told_once():
+        return _train(config)
+
+
+def _train(config: TrainConfig) -> int | None:
     processes = PartialState(cpu=pick_device(config.device).type == "cpu")
     with processes.main_process_first():  # it may have to remove an earlier run
         run = prepare(config)
     if not processes.is_main_process:
         return Trainer(run, None).train()
+    notes = [*run.notes, *begin(run)]
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
     with Progress(config.out, step, sys.stdout) as progress:
-        (config.out / CONFIG_FILE).write_text(
-            yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8"
-        )
-        for note in run.notes:
+        for note in notes:
             progress.say(note)
         trainer = Trainer(run, progress)
         number = trainer.train()
         progress.say(_last_words(config, trainer.counters, number))
     return number
+
+
+def begin(run: Run) -> list[str]:
+    """Puts the run's folder in order, whatever a killed process left half done, for the steps to come.
+
+    Returns:
+        What to tell of it.
+
+    Raises:
+        OSError: it cannot be written, or has no room for a checkpoint.
+    """
+    config, told = run.config, None
+    counters = Counters(**run.resume.state.values["counters"]) if run.resume else Counters()
+    if run.resume:
+        settle(config.out, counters.step, counters.best_step, config.keep_last)
+    if config.steps is None or counters.step < config.steps:
+        copies = (
+            2 if config.optim.ema_decay is None else 3
+        )  # the optimizer's, and weights beside their average
+        room = CheckpointRoom.of(config.out, run.model, copies=copies, keep_last=config.keep_last)
+        told = room.check(config.out)
+    cut_log(config.out / LOG_FILE, counters.step, counters.validated_step)
+    with file_written_aside(config.out / CONFIG_FILE) as aside:
+        aside.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+    return [told] if told else []
 
 
 def _last_words(config: TrainConfig, counters: Counters, number: int | None) -> str:
@@ -87,8 +119,12 @@ def main(argv: list[str] | None = None) -> int:
         command.error(str(error))
     try:
         number = train(config)
+    except KeyboardInterrupt:  # before the first step; later ones save first
+        return EXIT_SIGNAL + signal.SIGINT
     except (ValueError, OSError, TrainingError) as error:
-        sys.stderr.write(f"captioning.train: {error}\n")
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        where = f"{config.out}: " if unnamed else ""  # a full disk does not say whose write it refused
+        sys.stderr.write(f"captioning.train: {where}{error}\n")
         return EXIT_FATAL
     return 0 if number is None else EXIT_SIGNAL + number
 

@@ -10,6 +10,7 @@ and the original's in turn; minima count. --peer is a checkout of microsoft/Osca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from captioning.config import LossConfig, Masking, OptimConfig
 from captioning.examples import IGNORED, CaptionExample
 from captioning.optim import make_optimizer
 from captioning.steps import STEPS, Learning
+from oscar.modeling import OscarForCaptioning
 
 PICTURES = 16
 
@@ -80,8 +82,14 @@ def batch_of(inputs: dict[str, Tensor], scenario: Scenario) -> CaptionBatch:
 
 def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     """Ours, in this process: seconds of some steps as `captioning.trainer` takes them."""
-    scenario = SCENARIOS[name]
-    model, inputs = workload.load(folder)
+    step, _ = stepper(*workload.load(folder), SCENARIOS[name], dtype)
+    return timed(step, dtype)
+
+
+def stepper(
+    model: OscarForCaptioning, inputs: dict[str, Tensor], scenario: Scenario, dtype: str
+) -> tuple[Callable[[], float], torch.optim.Optimizer]:
+    """What takes a step and gives its loss, and the optimizer."""
     batch = batch_of(inputs, scenario)
     loss_config = LossConfig(masking=scenario.masking, label_smoothing=0.1)
     learning = Learning(model, {"caption": STEPS["caption"](loss_config)}, {"caption": 1.0}).train()
@@ -97,7 +105,7 @@ def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
         optimizer.zero_grad()
         return float(loss)
 
-    return timed(step, dtype)
+    return step, optimizer
 
 
 def compare(name: str, folder: Path, peer: Path | None, rounds: int) -> dict[str, Any]:

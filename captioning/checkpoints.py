@@ -1,4 +1,4 @@
-"""Checkpoint folders: written aside, sealed by a manifest, renamed; the newest one that verifies is found.
+"""Checkpoint folders: written aside, sealed by a manifest, renamed; verified before they are read.
 
 A folder holds what a captioner needs (``config.json``, ``model.safetensors``, ``vocab.txt``,
 ``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``), how the
@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from transformers.utils import logging as hf_logging
@@ -36,8 +35,6 @@ INFO, MANIFEST, MODEL = "tushuo.json", "manifest.json", "model.safetensors"
 STATE, STATE_TENSORS = "training.json", "training.safetensors"
 CONVERSION = "conversion.json"
 REQUIRED = frozenset(("config.json", MODEL, VOCABULARY_FILE))
-LAST, BEST = "last", "best"
-_STEP_FOLDER = re.compile(r"step-(\d{8,})")
 
 
 class CheckpointError(ValueError):
@@ -136,18 +133,21 @@ def write_checkpoint(
     Raises:
         OSError: the disk is full or not writable; an earlier folder of that name is untouched.
     """
-    with written_aside(folder) as aside:
-        with _quiet():
-            model.save_pretrained(aside, state_dict=None if weights is None else dict(weights))
-        tokenizer.save(aside)
-        if info is not None:
-            write_json(aside / INFO, info.to_json())
-        if state is not None:
-            save_file(state.tensors, aside / STATE_TENSORS)
-            write_json(aside / STATE, state.values)
-        if conversion is not None:
-            write_json(aside / CONVERSION, conversion)
-        _seal(aside)
+    try:
+        with written_aside(folder) as aside:
+            with _quiet():
+                model.save_pretrained(aside, state_dict=None if weights is None else dict(weights))
+            tokenizer.save(aside)
+            if info is not None:
+                write_json(aside / INFO, info.to_json())
+            if state is not None:
+                save_file(state.tensors, aside / STATE_TENSORS)
+                write_json(aside / STATE, state.values)
+            if conversion is not None:
+                write_json(aside / CONVERSION, conversion)
+            _seal(aside)
+    except (OSError, SafetensorError) as error:  # safetensors has a type of its own for a full disk
+        raise OSError(f"{folder}: not written: {error}. What was there before is untouched.") from error
 
 
 def verify_checkpoint(folder: Path) -> None:
@@ -163,7 +163,7 @@ def verify_checkpoint(folder: Path) -> None:
             "written by another program or version"
         )
     files = manifest.get("files")
-    if not isinstance(files, dict) or not files.keys() >= REQUIRED or any("/" in name for name in files):
+    if not _is_list_of_files(files):
         raise CheckpointError(
             f"{folder / MANIFEST}: does not name {', '.join(sorted(REQUIRED))}; it is damaged"
         )
@@ -182,6 +182,25 @@ def verify_checkpoint(folder: Path) -> None:
             raise CheckpointError(
                 f"{path}: its SHA-256 is not that of {MANIFEST}; the file was changed or damaged"
             )
+
+
+def _is_list_of_files(files: Any) -> bool:
+    return (
+        isinstance(files, dict)
+        and files.keys() >= REQUIRED
+        and not any("/" in name for name in files)
+        and all(isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"} for entry in files.values())
+    )
+
+
+def read_step(folder: Path) -> int | None:
+    """The step of a run after which a checkpoint was written; None if it does not say.
+
+    Raises:
+        CheckpointError: ``tushuo.json`` is missing or not JSON.
+    """
+    step = _read_json(folder / INFO).get("step")
+    return step if isinstance(step, int) else None
 
 
 def read_info(folder: Path) -> CaptionerInfo:
@@ -265,50 +284,6 @@ def _without_folders(settings: Any) -> Any:
     return Path(settings).name if isinstance(settings, str) and Path(settings).is_absolute() else settings
 
 
-def step_folder(run: Path, step: int) -> Path:
-    """The folder of a step's checkpoint."""
-    return run / f"step-{step:08d}"
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """All checkpoint folders of a run, newest first, whole or not."""
-    if not run.is_dir():
-        return []
-    folders = [path for path in run.iterdir() if _STEP_FOLDER.fullmatch(path.name) and not path.is_symlink()]
-    return sorted(folders, key=steps_taken, reverse=True)
-
-
-def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that verifies, and why newer ones were passed over."""
-    passed_over: list[str] = []
-    for folder in checkpoints(run):
-        try:
-            verify_checkpoint(folder)
-        except CheckpointError as error:
-            passed_over.append(str(error))
-        else:
-            return folder, passed_over
-    return None, passed_over
-
-
-def point(run: Path, name: str, folder: Path) -> None:
-    """Lets ``run/name`` (last, best) stand for a checkpoint, in one atomic step."""
-    aside = run / f".{name}.partial"
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(folder.name, target_is_directory=True)
-    aside.replace(run / name)
-    fsync(run)
-
-
-def prune(run: Path, keep_last: int, keep: Collection[Path]) -> None:
-    """Removes all but the newest checkpoints and those named, and what a dead writer left behind."""
-    for folder in checkpoints(run)[keep_last:]:
-        if folder not in keep:
-            shutil.rmtree(folder)
-    for litter in (*run.glob(".step-*.partial"), *run.glob(".step-*.replaced")):
-        shutil.rmtree(litter, ignore_errors=True)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' progress bars, which flash by and tear the lines of progress."""
@@ -319,12 +294,6 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             hf_logging.enable_progress_bar()
-
-
-def steps_taken(folder: Path) -> int:
-    """Steps that a checkpoint's weights took, by the name of its folder; -1 if it has another name."""
-    match = _STEP_FOLDER.fullmatch(folder.name)
-    return int(match.group(1)) if match else -1
 
 
 def _seal(folder: Path) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from captioning.checkpoints import checkpoints, steps_taken
 from captioning.guard_config import GuardConfig
+from captioning.run_folder import checkpoints, steps_taken
 
 MAD_TO_DEVIATION = 1.4826
 """Standard deviations in a median absolute deviation of normal noise."""

@@ -8,12 +8,12 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from captioning.console import JsonLines, Sink, Terminal, step_line
+from captioning.event_log import LOG_FILE
 from captioning.guard import Fault
 from captioning.runs import Run, plain
 from captioning.sample_pictures import SamplePictures
 from captioning.trackers import TRACKERS, Tracker
 
-LOG_FILE = "log.jsonl"
 SCHEMA = 1
 """Of the events in docs/formats.md; counts up where a key changes its meaning."""
 

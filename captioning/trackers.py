@@ -16,6 +16,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
 from captioning.config import TrackerName
+from captioning.event_log import CURVES_FOLDER
 from captioning.sample_pictures import Sample
 
 JPEG_QUALITY = 85
@@ -42,7 +43,7 @@ class TensorBoard:
 
     def __init__(self, run: Path, step: int) -> None:
         """Opens a new file; what earlier ones hold beyond ``step``, a killed process wrote, and is hidden."""
-        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1, flush_secs=30)
+        self._writer = SummaryWriter(str(run / CURVES_FOLDER), purge_step=step + 1)
 
     def settings(self, settings: Mapping[str, Any], step: int) -> None:
         """As text, in YAML."""
@@ -53,6 +54,7 @@ class TensorBoard:
         """As curves."""
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+        self._writer.flush()  # of a run that is killed, the curves too reach to its last checkpoint
 
     def samples(self, samples: Sequence[Sample], step: int) -> None:
         """As a table of text, and each picture with its captions as an image."""

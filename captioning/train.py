@@ -6,18 +6,22 @@ stopped goes on when the same command is given again.
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import yaml
 from accelerate import PartialState
 
-from captioning.checkpoints import BEST, LAST
+from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
 from captioning.dry_run import estimate
+from captioning.event_log import LOG_FILE, cut_log, write_errors_told_once
+from captioning.folders import file_written_aside
 from captioning.guard import TrainingError
 from captioning.precision import pick_device
 from captioning.progress import open_progress
-from captioning.runs import plain, prepare
+from captioning.run_folder import BEST, LAST, claimed, settle
+from captioning.runs import Run, plain, prepare
 from captioning.state import Counters
 from captioning.trackers import check_trackers
 from captioning.trainer import Trainer
@@ -45,22 +49,46 @@ def train(config: TrainConfig) -> int | None:
         TrainingError: the guard stopped it: a loss that is no number, or that jumped.
     """
     check_trackers(config.track)
+    with claimed(config.out), write_errors_told_once():
+        return _train(config)
+
+
+def _train(config: TrainConfig) -> int | None:
     processes = PartialState(cpu=pick_device(config.device).type == "cpu")
     with processes.main_process_first():  # it may have to remove an earlier run
         run = prepare(config)
     if not processes.is_main_process:
         return Trainer(run, None).train()
+    notes = [*run.notes, *begin(run)]
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
     with open_progress(run, step, sys.stdout) as progress:
-        (config.out / CONFIG_FILE).write_text(
-            yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8"
-        )
-        for note in run.notes:
+        for note in notes:
             progress.say(note)
         trainer = Trainer(run, progress)
         number = trainer.train()
         progress.say(_last_words(config, trainer.counters, number))
     return number
+
+
+def begin(run: Run) -> list[str]:
+    """Puts the run's folder in order, whatever a killed process left half done, for the steps to come.
+
+    Returns:
+        What to tell of it.
+
+    Raises:
+        OSError: it cannot be written, or has no room for a checkpoint.
+    """
+    config, told = run.config, None
+    counters = Counters(**run.resume.state.values["counters"]) if run.resume else Counters()
+    if run.resume:
+        settle(config.out, counters.step, counters.best_step, config.keep_last)
+    if config.steps is None or counters.step < config.steps:
+        told = CheckpointRoom.of_run(config, run.model).check(config.out)
+    cut_log(config.out / LOG_FILE, counters.step, counters.validated_step)
+    with file_written_aside(config.out / CONFIG_FILE) as aside:
+        aside.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
+    return [told] if told else []
 
 
 def _dry_run(config: TrainConfig) -> None:
@@ -86,8 +114,12 @@ def main(argv: list[str] | None = None) -> int:
             _dry_run(config)
             return 0
         number = train(config)
+    except KeyboardInterrupt:  # before the first step; later ones save first
+        return EXIT_SIGNAL + signal.SIGINT
     except (ValueError, OSError, TrainingError) as error:
-        sys.stderr.write(f"captioning.train: {error}\n")
+        unnamed = isinstance(error, OSError) and error.errno is not None and error.filename is None
+        where = f"{config.out}: " if unnamed else ""  # a full disk does not say whose write it refused
+        sys.stderr.write(f"captioning.train: {where}{error}\n")
         return EXIT_FATAL
     return 0 if number is None else EXIT_SIGNAL + number
 

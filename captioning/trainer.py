@@ -20,16 +20,7 @@ from torch import Tensor
 
 from captioning.batch_contents import contents_of
 from captioning.batches import to_device
-from captioning.checkpoints import (
-    BEST,
-    LAST,
-    MODEL,
-    TrainingState,
-    point,
-    prune,
-    step_folder,
-    write_checkpoint,
-)
+from captioning.checkpoints import MODEL, TrainingState, write_checkpoint
 from captioning.dataset import StepBatches, StepParts
 from captioning.examples import Stream, draws
 from captioning.guard import Guard, TrainingError
@@ -44,6 +35,7 @@ from captioning.parallel import Workers
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
 from captioning.progress import Progress
 from captioning.recent import Recent
+from captioning.run_folder import refuse_different_steps, settle, step_folder
 from captioning.runs import Run, plain
 from captioning.schedule import BatchPlan, Mixture, stages_of, total_steps
 from captioning.state import Counters, capture, restore
@@ -89,6 +81,7 @@ class Trainer:
         if run.resume and "guard" in run.resume.state.values:
             self.guard.load(run.resume.state.values["guard"])
         self.saved_step = self.counters.step
+        refuse_different_steps(config.out, self.counters.step)
         self.shared = self.workers.prepare(learning, self.optimizer)
         scaler = self.workers.accelerator.scaler
         if run.resume and scaler is not None:
@@ -119,7 +112,11 @@ class Trainer:
         with self.stop_request:
             while True:
                 signal = self._agree()
-                validated = signal is None and self._validation_due() and self._validate()
+                validated = False
+                if signal is None and self._validation_due():
+                    validated = self._validate()
+                    if not validated:  # cut short: stop here, so that the run that goes on makes up for it
+                        signal = self._agree()
                 stop = signal is not None or self._is_done()
                 if validated or (self.counters.step > self.saved_step and (stop or self._save_due())):
                     self._save()
@@ -286,20 +283,15 @@ class Trainer:
     def _write(self, out: Path, state: TrainingState, weights: dict[str, Tensor] | None) -> None:
         counters = self.counters
         scores = counters.scores if counters.validated_step == counters.step else {}
-        folder = step_folder(out, counters.step)
         write_checkpoint(
-            folder,
+            step_folder(out, counters.step),
             model=self.model,
             weights=weights,
             tokenizer=self.run.tokenizer,
             info=dataclasses.replace(self.run.info, step=counters.step, scores=dict(scores)),
             state=state,
         )
-        point(out, LAST, folder)
-        best = None if counters.best_step is None else step_folder(out, counters.best_step)
-        if best is not None and best.is_dir():
-            point(out, BEST, best)
-        prune(out, self.config.keep_last, keep=() if best is None else (best,))
+        settle(out, counters.step, counters.best_step, self.config.keep_last)
 
     def _tell_start(self, progress: Progress, choice: PrecisionChoice) -> None:
         pictures, say, config = self.run.training, progress.say, self.config

@@ -25,8 +25,12 @@ ARROWS = {
         "features.stop",
         "eval.annotations",
         "eval.cider",
+        "eval.lines",
+        "eval.matching",
         "eval.ngrams",
+        "eval.problems",
         "eval.protocols",
+        "eval.records",
         "eval.scorer",
         "eval.segmentation",
         "eval.shown",
@@ -50,6 +54,8 @@ a signal ends a run, are answered once, in ``features.locks`` and ``features.sto
 pictures); how flags and YAML become settings, in ``features.arguments``.
 """
 MORE_ARROWS = {
+    "captioning.corpora": ("features.oscar_tsv",),
+    "captioning.validate": ("features.images",),
     "captioning.captioner": ("features.extract", "features.images"),
     "captioning.sample_pictures": ("features.draw", "features.images"),
     "captioning.sources": ("features.images",),

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.checkpoints import step_folder
 from captioning.guard import MOST_OVERFLOWS, Fault, Guard, TrainingError
 from captioning.guard_config import GuardConfig
+from captioning.run_folder import step_folder
 
 NAN, INF = math.nan, math.inf
 CONFIG = GuardConfig(window=20, spike_steps=3)

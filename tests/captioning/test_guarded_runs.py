@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from captioning.checkpoints import step_folder
 from captioning.config import TrainConfig
 from captioning.guard import TrainingError
 from captioning.guard_config import GuardConfig
+from captioning.run_folder import step_folder
 from captioning.runs import plain
 from captioning.train import main, train
 from captioning.trainer import Trainer

@@ -3,15 +3,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import captioning.steps
-from captioning.checkpoints import read_captioner, read_info, step_folder
+from captioning.checkpoints import read_captioner, read_info
 from captioning.config import (
     LossConfig,
     Optimizer,
@@ -22,6 +25,7 @@ from captioning.config import (
 )
 from captioning.dataset import StepBatches
 from captioning.precision import choose_precision, pick_device
+from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import differences, plain, prepare
 from captioning.schedule import total_steps
 from captioning.train import main, parser, train
@@ -140,9 +144,77 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path)
     train(straight)
     assert digest(straight, 7) == wanted
     told = [str(event.get("message")) for event in events(straight)]
-    damaged = [line for line in told if "damaged checkpoint passed over" in line]
+    damaged = [line for line in told if "checkpoint passed over" in line]
     assert len(damaged) == 1
     assert "training.safetensors: 100 bytes" in damaged[0]
+
+
+def test_a_run_that_was_killed_before_its_links_were_made_has_them_when_it_goes_on(tmp_path: Path) -> None:
+    config = small_config(tmp_path, save_every=2)
+    train(config)
+    point(config.out, "last", step_folder(config.out, 6))
+    (config.out / "best").unlink()
+    (config.out / ".best.partial").symlink_to("step-00000007")
+    train(config)
+    assert os.readlink(config.out / "last") == "step-00000007"
+    assert read_info(config.out / "best").scores
+    assert not (config.out / ".best.partial").is_symlink()
+
+
+def test_the_log_and_the_curves_of_a_killed_run_tell_every_step_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(small_config(tmp_path, save_every=2), log_every=1)
+    for killed_at in (1, 3, 6):  # the first time, nothing was saved yet
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_before_step(patch, killed_at)
+            train(config)
+    train(config)
+    told = [(event["event"], event["step"]) for event in events(config) if "step" in event]
+    assert [step for event, step in told if event == "step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step for event, step in told if event == "validation"] == [4, 7]
+    curves = EventAccumulator(str(config.out / "tensorboard")).Reload()
+    for tag in curves.Tags()["scalars"]:
+        steps = [point.step for point in curves.Scalars(tag)]
+        assert steps == ([4, 7] if tag.startswith("validation/") else [1, 2, 3, 4, 5, 6, 7])
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    with claimed(config.out):
+        assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    assert f"run is being written by another run (process {os.getpid()})" in capsys.readouterr().err
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 0
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    told = capsys.readouterr().err
+    assert "a checkpoint of this run takes 0.1 MB, the disk has 0.0 MB free. Make room" in told
+    assert told.count("\n") == 1
+    assert not (config.out / "log.jsonl").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path)
+    config.out.write_text("a file", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("captioning.train: ")
+    assert str(config.out) in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

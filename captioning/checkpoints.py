@@ -162,7 +162,7 @@ def verify_checkpoint(folder: Path) -> None:
             f"{folder / MANIFEST}: format {manifest.get('format')!r}, wanted {FORMAT!r}; "
             "written by another program or version"
         )
-    files = manifest.get("files")
+    files: Any = manifest.get("files")
     if not _is_list_of_files(files):
         raise CheckpointError(
             f"{folder / MANIFEST}: does not name {', '.join(sorted(REQUIRED))}; it is damaged"

@@ -13,6 +13,7 @@ from typing import Literal
 
 from captioning.data_config import DataConfig, PrefixConfig, SourceConfig, StageConfig
 from captioning.decode_config import DecodeConfig
+from captioning.guard_config import GuardConfig
 from captioning.ranges import at_least, positive, share
 from captioning.scst_config import ScstConfig
 
@@ -22,10 +23,12 @@ Optimizer = Literal["adamw", "adamw_original", "lamb"]
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Parallel = Literal["ddp", "fsdp"]
+TrackerName = Literal["tensorboard", "wandb"]
 WrongSecond = Literal["second", "any", "answer"]
 
 __all__ = [
     "DataConfig",
+    "GuardConfig",
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
@@ -230,6 +233,10 @@ class TrainConfig:
     """Newest checkpoints kept, besides the best one."""
     log_every: int = 10
     """Steps between two lines of progress."""
+    track: list[TrackerName] = field(default_factory=lambda: ["tensorboard"])
+    """What draws curves: tensorboard (in OUT/tensorboard), wandb (extra ``wandb``); [] draws none."""
+    dry_run: bool = False
+    """Write nothing: tell sizes, steps, memory, disk and time of the run."""
     gradient_checkpointing: bool = False
     """Compute every layer twice and keep a fraction of the memory (arXiv:1604.06174); same gradients."""
     device: str = "auto"
@@ -248,6 +255,8 @@ class TrainConfig:
     """Samples and rewards of ``objective: scst``."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Validation while training."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """The guard over loss and gradient."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     """The default search of the finished captioner, written into its checkpoint."""
 
@@ -261,6 +270,8 @@ class TrainConfig:
         for name in ("epochs", "max_seconds"):
             if getattr(self, name) is not None:
                 positive(self, name)
+        if self.dry_run and self.overwrite:
+            raise ValueError("dry_run deletes nothing: leave out overwrite, or name another out")
         if self.epochs is None and self.steps is None and self.max_seconds is None:
             raise ValueError("a run needs an end: give steps, epochs or max_seconds")
         self._check_objectives()

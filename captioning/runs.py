@@ -18,7 +18,7 @@ from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
 from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
-from captioning.records import file_and_parts, import_commands, read_caption_file
+from captioning.records import CaptionFile, file_and_parts, import_commands, read_caption_file
 from captioning.rewards import Rewards
 from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
 from captioning.scst import self_critical_step
@@ -32,11 +32,15 @@ FREE_KEYS = frozenset(
     (
         "out",
         "overwrite",
+        "dry_run",
+        "track",
+        "guard",
         "log_every",
         "save_every",
         "keep_last",
         "device",
         "precision",
+        "data.images",
         "data.regions",
         "data.train",
         "data.validation",
@@ -48,7 +52,8 @@ FREE_KEYS = frozenset(
         "gradient_checkpointing",
     )
 )
-"""Settings that a resumed run may change: they change no weight. Data may move; their content is compared."""
+"""Settings, and groups of them, that a resumed run may change: they change no weight of a sound run. Data may
+move; their content is compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +173,26 @@ def read_sources(config: TrainConfig, store: RegionStore) -> tuple[list[Source],
         regions = source.regions or data.regions
         if regions not in stores:
             stores[regions] = RegionStore(regions, expect=same)
-        captions = read_caption_file(source.captions, "train")
+        captions = read_caption_file(source.captions, "train", tags=data.tags, lexicon=data.lexicon)
+        _refuse_questions(config, captions)
         found = join(captions.records, stores[regions])
         where = f" ({source.captions})" if data.more else ""
         notes += [f"training{where}: {line}" for line in (*captions.notes, *found.report())]
         sources.append(Source(records=found.records, store=stores[regions], weight=source.weight))
     return sources, notes
+
+
+def _refuse_questions(config: TrainConfig, captions: CaptionFile) -> None:
+    """Questions are no captions to be written."""
+    n_questions = sum(
+        second is not None and second.is_answer for record in captions.records for second in record.seconds
+    )
+    writing = [name for name in config.objectives if name != "pretrain"]
+    if n_questions and writing:
+        raise ValueError(
+            f"{captions.path}: {n_questions} questions with answers, which objective {writing[0]} would learn "
+            "to write as captions; give this file to objective pretrain alone"
+        )
 
 
 def _texts_of(sources: Iterable[Source]) -> Iterator[str]:
@@ -245,7 +264,7 @@ def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Res
     differing = [
         f"{key} is {now!r}, was {was!r}"
         for key, was, now in differences(values["config"], plain(config))
-        if key not in FREE_KEYS
+        if FREE_KEYS.isdisjoint((key, key.partition(".")[0]))
     ]
     differing += [f"the {key} have other content" for key, _, _ in differences(values["data"], dict(data))]
     if differing:

@@ -372,9 +372,12 @@ def test_a_missing_regions_file_is_answered_with_the_command_that_makes_it(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optim: {learning_rat: 1}", "c.yaml: Group 'optim' does not accept option 'learning_rat'"),
+        (
+            "optim: {learning_rat: 1}",
+            "c.yaml: no setting optim.learning_rat; did you mean optim.learning_rate?",
+        ),
         ("steps: [1", "c.yaml: Problems parsing config"),
-        ("steps: many", 'c.yaml: Parser key "steps"'),
+        ("steps: many", "c.yaml: steps is 'many', wanted a whole number or null"),
         ("loss: {mask_share: 2}", "mask_share must lie between 0 and 1, got 2.0"),
         ("steps: null", "a run needs an end"),
         (

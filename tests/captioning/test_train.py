@@ -23,11 +23,11 @@ from captioning.config import (
     TrainConfig,
     ValidationConfig,
 )
-from captioning.dataset import StepBatches
 from captioning.precision import choose_precision, pick_device
 from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import differences, plain, prepare
 from captioning.schedule import total_steps
+from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids
@@ -477,3 +477,15 @@ def test_the_precision_is_chosen_by_measurement_and_said() -> None:
 def test_a_device_that_is_not_here_is_answered_with_those_that_are() -> None:
     with pytest.raises(ValueError, match="device 'tpu' is not available here; choose from auto, .*cpu"):
         pick_device("tpu")
+
+
+def test_questions_are_refused_where_captions_are_to_be_written(tmp_path: Path) -> None:
+    config = small_config(tmp_path, validation=False)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"image_id": "a.jpg", "question": "狗在做什么？", "answer": "奔跑"}\n', encoding="utf-8"
+    )
+    asked = replace(config, data=replace(config.data, train=pairs))
+    with pytest.raises(ValueError, match=r"pairs\.jsonl: 1 questions with answers, which objective caption"):
+        prepare(asked)
+    assert prepare(replace(asked, objective="pretrain")).training.answers.tolist() == [0]

@@ -18,6 +18,8 @@ from tests.torture.processes import ended, run_again
 from tests.torture.training import OBJECTIVES, RUN, STEPS, Training
 
 PATIENCE = 300.0  # seconds until two processes have taken a step, on a busy machine
+WORDS = {"pretrain": ("--parallel", "fsdp")}
+"""Of the command lines of some objectives."""
 
 
 def torchrun(argv: list[str]) -> int:
@@ -77,7 +79,7 @@ def disturb_two_processes(folder: Path, n_points: int, seed: int = 0) -> Process
         what = list(DISTURBANCES)[point % len(DISTURBANCES)]
         objective = OBJECTIVES[point // len(DISTURBANCES) % len(OBJECTIVES)]
         if objective not in subjects:
-            subjects[objective] = TrainingOnTwo(folder / objective, objective)
+            subjects[objective] = TrainingOnTwo(folder / objective, objective, more=WORDS.get(objective, ()))
         subject, place = subjects[objective], folder / str(point)
         place.mkdir()
         child = subject.start(place)

@@ -20,8 +20,8 @@ from benchmarks.machine import machine
 from benchmarks.results import tell
 from captioning.batches import PrefixBatch, collate_prefix
 from captioning.captioner import Captioner
-from captioning.dataset import join
 from captioning.examples import PrefixExample, prefix_example
+from captioning.joins import join
 from captioning.records import read_records
 from captioning.validation import unwritable_ids
 from eval.scorer import Scorer

@@ -14,7 +14,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.frequencies import reward_protocol, reward_tokens, write_frequencies
-from eval.annotations import read_references
+from captioning.records import file_and_parts, read_records
 from eval.ngrams import DocumentFrequencies
 from eval.segmentation import already_cut
 
@@ -24,7 +24,8 @@ class CountConfig:
     """Count the n-grams of a training split, for the rewards of self-critical training."""
 
     captions: list[Path]
-    """Files with the captions of the training split, in any format of python -m eval's references."""
+    """Files with the captions of the training split, in any format that training reads; of a Karpathy file
+    FILE#train+restval."""
     out: Path
     """The file to write, e.g. ngrams.json.gz."""
     segmenter: str = "jieba"
@@ -65,7 +66,7 @@ def parse(argv: list[str] | None) -> CountConfig:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="Files with the captions of the training split, in any format of python -m eval's references.",
+        help="Files with the captions of the training split, in any format that training reads.",
     )
     parser.add_class_arguments(CountConfig, nested_key=None, skip={"captions"})
     values = vars(parser.parse_args(argv))
@@ -84,14 +85,17 @@ def count(config: CountConfig) -> str:
     """
     captions: dict[str, list[str]] = {}
     for path in config.captions:
-        for image_id, texts in read_references(path).items():
-            captions.setdefault(image_id, []).extend(texts)
+        for record in read_records(path, "train"):
+            if texts := [text for text, second in record.texts() if second is None or not second.is_answer]:
+                captions.setdefault(record.image_id, []).extend(texts)  # no questions
     protocol = reward_protocol(config.segmenter)
     cut = already_cut(protocol, captions.values(), processes=config.processes or os.cpu_count() or 1)
     frequencies = DocumentFrequencies.of(
         [reward_tokens(cut, texts) for texts in captions.values()], protocol.name
     )
-    write_frequencies(config.out, frequencies, protocol, config.captions)
+    write_frequencies(
+        config.out, frequencies, protocol, [file_and_parts(path)[0] for path in config.captions]
+    )
     shared = sum(n_pictures > 1 for n_pictures in frequencies.counts.values())
     return (
         f"{config.out}: {frequencies.n_images} pictures with {sum(map(len, captions.values()))} captions, "

@@ -1,4 +1,4 @@
-"""Captions joined with a regions file, and padded batches of both.
+"""Captioned pictures with their regions, and padded batches of both.
 
 Which captions, masks and swaps a picture's turn brings is a function of the seed and the turn alone, and
 ``captioning.schedule`` says whose turns a step holds: a batch is never the result of the batches before it,
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 
 import numpy as np
 import torch
@@ -53,50 +52,6 @@ from features.tags import Lexicon
 
 DONOR_DRAWS = 10
 """microsoft/Oscar, datasets/oscar_tsv.py."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Join:
-    """Captioned pictures that have regions, and what either side lacks."""
-
-    records: tuple[CaptionRecord, ...]
-    without_regions: tuple[str, ...]
-    without_captions: tuple[str, ...]
-
-    def report(self) -> list[str]:
-        """One line a lack, with its number and first ten names."""
-        lacks = (
-            (self.without_regions, "captioned pictures without regions are left out"),
-            (self.without_captions, "pictures of the regions file have no captions in this split"),
-        )
-        return [f"{len(names)} {what}: {_first_ten(names)}" for names, what in lacks if names]
-
-
-def join(records: Sequence[CaptionRecord], store: RegionStore) -> Join:
-    """Matches captions with regions by picture id.
-
-    Raises:
-        ValueError: no picture has both, with ids of either side.
-    """
-    found = tuple(record for record in records if record.image_id in store and record.captions)
-    without_regions = tuple(record.image_id for record in records if record.image_id not in store)
-    if not found:
-        raise ValueError(
-            f"none of the {len(records)} captioned pictures has regions; captions name "
-            f"{_first_ten([record.image_id for record in records])}; the regions file has "
-            f"{_first_ten(store.image_ids)}. Extract the pictures that the captions are of."
-        )
-    captioned = {record.image_id for record in records}
-    names = (PurePosixPath(image_id) for image_id in store.image_ids)
-    return Join(
-        records=found,
-        without_regions=without_regions,
-        without_captions=tuple(str(n) for n in names if captioned.isdisjoint((str(n), n.name, n.stem))),
-    )
-
-
-def _first_ten(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,13 @@ from typing import Any
 
 from captioning.checkpoints import CaptionerInfo, CheckpointError, TrainingState, read_training_state
 from captioning.config import Objective, SourceConfig, TrainConfig
-from captioning.dataset import CaptionedPictures, Source, join
+from captioning.dataset import CaptionedPictures, Source
 from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
+from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
-from captioning.records import read_records
+from captioning.records import file_and_parts, import_commands, read_caption_file
 from captioning.rewards import Rewards
 from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
 from captioning.scst import self_critical_step
@@ -100,8 +101,9 @@ def prepare(config: TrainConfig) -> Run:
     training = CaptionedPictures(sources, lexicon, tokenizer, config)
     validation = None
     if config.data.validation is not None:
-        held_out = join(read_records(config.data.validation, "validation"), store)
-        notes += [f"validation: {line}" for line in held_out.report()]
+        captions = read_caption_file(config.data.validation, "validation")
+        held_out = join(captions.records, store)
+        notes += [f"validation: {line}" for line in (*captions.notes, *held_out.report())]
         records = held_out.records[: config.validation.pictures]
         validation = CaptionedPictures([Source(records=records, store=store)], lexicon, tokenizer, config)
     data = data_hashes(lexicon, training, validation)
@@ -144,7 +146,7 @@ def _refuse_missing(config: TrainConfig) -> None:
     paths = {"data.train": config.data.train, "data.validation": config.data.validation}
     paths |= {f"data.more[{i}].captions": source.captions for i, source in enumerate(config.data.more)}
     for name, path in paths.items():
-        if path is not None and not path.is_file():
+        if path is not None and not file_and_parts(path)[0].is_file():
             raise ValueError(f"{name}: {path} not found; give the annotation file with --{name} FILE")
 
 
@@ -166,9 +168,10 @@ def read_sources(config: TrainConfig, store: RegionStore) -> tuple[list[Source],
         regions = source.regions or data.regions
         if regions not in stores:
             stores[regions] = RegionStore(regions, expect=same)
-        found = join(read_records(source.captions, "train"), stores[regions])
+        captions = read_caption_file(source.captions, "train")
+        found = join(captions.records, stores[regions])
         where = f" ({source.captions})" if data.more else ""
-        notes += [f"training{where}: {line}" for line in found.report()]
+        notes += [f"training{where}: {line}" for line in (*captions.notes, *found.report())]
         sources.append(Source(records=found.records, store=stores[regions], weight=source.weight))
     return sources, notes
 
@@ -188,6 +191,13 @@ def open_regions(config: TrainConfig) -> RegionStore:
     """
     path = config.data.regions
     if not path.exists():
+        captions = [each for each in (config.data.train, config.data.validation) if each is not None]
+        if commands := import_commands(captions, path):
+            folder = "" if len(commands) == 1 else f", and give --data.regions {path.with_suffix('')}"
+            raise ValueError(
+                f"data.regions: {path} not found; make it of the features that come with the captions (NAME "
+                f"is what you call their release){folder}:\n" + "\n".join(commands)
+            )
         images = "examples/images" if path == type(config.data)().regions else "DIR"
         raise ValueError(
             f"data.regions: {path} not found; make it with "

@@ -157,8 +157,8 @@ class BatchPlan:
         return (stage.first_turn + (step - stage.first_step) * stage.batch_size) / len(self.mixture)
 
     def steps_per_epoch(self, step: int) -> int:
-        """Steps in which the batches of a step's stage read an epoch, at least 1."""
-        return max(1, round(len(self.mixture) / self.stage(step).batch_size))
+        """Steps in which the batches of a step's stage have read an epoch."""
+        return -(-len(self.mixture) // self.stage(step).batch_size)
 
     def items(self, step: int) -> list[Item]:
         """All turns of a step, over all parts."""

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_model
 from torch import Tensor
 
@@ -63,13 +64,11 @@ class Trainer:
         self.workers = Workers(pick_device(config.device), choice.name, config.parallel)
         self.device = self.workers.device
         self.model = run.model
+        if run.resume:
+            load_model(self.model, run.resume.folder / MODEL, strict=True)
         self.model.to(self.device)  # type: ignore[arg-type]  # transformers wraps it without its types
         if config.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
-        if run.resume:
-            load_model(
-                self.model, run.resume.folder / MODEL, strict=True
-            )  # read on the CPU, copied to where it is
         learning = Learning(self.model, run.steps, config.objectives)
         self.workers.shard(learning)
         self.optimizer = make_optimizer(self.model, config.optim)
@@ -349,7 +348,8 @@ def _n_captions(parts: StepParts) -> int:
 
 
 def _precision_of(run: Run, device: torch.device) -> PrecisionChoice:
-    """A resumed run keeps the precision that was measured when it began."""
+    """The first process's choice, for all; a resumed run keeps what was measured when it began."""
     if run.resume and run.config.precision == "auto":
         return PrecisionChoice(name=run.resume.state.values["precision"], reason="as the run began")
-    return choose_precision(run.config.precision, device)
+    choice: PrecisionChoice = broadcast_object_list([choose_precision(run.config.precision, device)])[0]
+    return choice

@@ -24,10 +24,15 @@ ARROWS = {
         "features.stop",
         "eval.annotations",
         "eval.cider",
+        "eval.lines",
+        "eval.matching",
         "eval.ngrams",
+        "eval.problems",
         "eval.protocols",
+        "eval.records",
         "eval.scorer",
         "eval.segmentation",
+        "eval.shown",
     ),
     "eval": ("features.store", "features.tags", "features.draw", "features.images"),
     "app": (
@@ -48,6 +53,8 @@ a signal ends a run, are answered once, in ``features.locks`` and ``features.sto
 pictures).
 """
 MORE_ARROWS = {
+    "captioning.corpora": ("features.oscar_tsv",),
+    "captioning.validate": ("features.images",),
     "captioning.captioner": ("features.extract", "features.images"),
     "captioning.sources": ("features.images",),
     "captioning.doctor": ("features.draw", "features.weights"),

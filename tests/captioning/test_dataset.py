@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from captioning.batches import CaptionBatch, Captions
+from captioning.caption_record import SecondText
 from captioning.config import LossConfig, SourceConfig
-from captioning.dataset import CaptionedPictures, Source, StepBatches, join
+from captioning.dataset import CaptionedPictures, Source, StepBatches
 from captioning.examples import Match, prefix_example
-from captioning.records import CaptionRecord, SecondText
 from captioning.runs import prepare
 from captioning.trainer import plan_of
-from features.store import RegionStore
 from tests.captioning.small_captioner import META, write_small_store
 from tests.captioning.small_run import CAPTIONS, small_config, turns, write_captions
 
@@ -24,26 +23,6 @@ def pictures_of(
     folder: Path, objective: str = "caption", loss: LossConfig | None = None
 ) -> CaptionedPictures:
     return prepare(small_config(folder, objective=objective, loss=loss)).training
-
-
-def record(image_id: str) -> CaptionRecord:
-    return CaptionRecord(image_id=image_id, captions=("狗",), split="train")
-
-
-def test_pictures_missing_on_either_side_are_counted_and_named(tmp_path: Path) -> None:
-    store = RegionStore(write_small_store(tmp_path / "r.h5", [f"{i:02}.jpg" for i in range(14)]))
-    found = join([record("00.jpg"), record("x.jpg"), record("y.jpg")], store)
-    assert [r.image_id for r in found.records] == ["00.jpg"]
-    without_regions, without_captions = found.report()
-    assert without_regions == "2 captioned pictures without regions are left out: x.jpg, y.jpg"
-    assert without_captions.startswith("13 pictures of the regions file have no captions")
-    assert without_captions.endswith("09.jpg, 10.jpg, …")
-
-
-def test_captions_and_regions_without_a_picture_in_common_are_refused(tmp_path: Path) -> None:
-    store = RegionStore(write_small_store(tmp_path / "r.h5", ["a.jpg"]))
-    with pytest.raises(ValueError, match=r"none of the 1 captioned pictures has regions.*x\.jpg.*a\.jpg"):
-        join([record("x.jpg")], store)
 
 
 def test_the_prefix_of_training_is_that_of_captioning(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from captioning.train import main
 from eval.scorer import Scorer
 from tests.captioning.small_run import CAPTIONS, small_config
 from tests.torture.faults import FAULTS, Counter, Wanted
-from tests.torture.processes import ended, fork
+from tests.torture.processes import Command, ended, fork
 
 OBJECTIVES = ("caption", "scst", "pretrain")
 STEPS = 6
@@ -69,7 +69,7 @@ class Training:
     """
 
     good = (0,)
-    command = staticmethod(main)
+    command: Command = staticmethod(main)
 
     def __init__(
         self,

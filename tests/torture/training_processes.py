@@ -14,7 +14,7 @@ from pathlib import Path
 
 from captioning.event_log import LOG_FILE
 from captioning.run_folder import checkpoints, steps_taken
-from tests.torture.processes import ended, run_again
+from tests.torture.processes import Command, ended, run_again
 from tests.torture.training import OBJECTIVES, RUN, STEPS, Training
 
 PATIENCE = 300.0  # seconds until two processes have taken a step, on a busy machine
@@ -31,7 +31,7 @@ def torchrun(argv: list[str]) -> int:
 class TrainingOnTwo(Training):
     """As ``Training``; its child is torchrun."""
 
-    command = staticmethod(torchrun)
+    command: Command = staticmethod(torchrun)
 
 
 @dataclass(kw_only=True)

@@ -13,6 +13,8 @@ from typing import Literal
 
 from captioning.data_config import DataConfig, PrefixConfig, SourceConfig, StageConfig
 from captioning.decode_config import DecodeConfig
+from captioning.guard_config import GuardConfig
+from captioning.model_config import ModelConfig
 from captioning.ranges import at_least, positive, share
 from captioning.scst_config import ScstConfig
 
@@ -22,10 +24,12 @@ Optimizer = Literal["adamw", "adamw_original", "lamb"]
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Parallel = Literal["ddp", "fsdp"]
+TrackerName = Literal["tensorboard", "wandb"]
 WrongSecond = Literal["second", "any", "answer"]
 
 __all__ = [
     "DataConfig",
+    "GuardConfig",
     "LossConfig",
     "ModelConfig",
     "OptimConfig",
@@ -36,52 +40,6 @@ __all__ = [
     "TrainConfig",
     "ValidationConfig",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Sizes of a model trained from scratch; with ``init`` they come from that folder instead."""
-
-    layers: int = 4
-    """Transformer layers."""
-    width: int = 256
-    """Hidden width D."""
-    heads: int = 4
-    """Attention heads; must divide ``width``."""
-    feed_forward: int = 1024
-    """Inner width of the feed-forward part."""
-    dropout: float = 0.1
-    """Dropout of embeddings and layers (with ``init`` too)."""
-    attention_dropout: float = 0.1
-    """Dropout of the attention weights (with ``init`` too)."""
-    max_caption_pieces: int = 40
-    """Caption slots with [CLS] and [SEP]; the tags' positions start here (with ``init`` too)."""
-    max_positions: int = 128
-    """Position embeddings, for caption and tags together."""
-    region_layernorm: bool = True
-    """LayerNorm after the region projection, as in VinVL (with BERT's weights in ``init`` too)."""
-    contrast_classes: int = 3
-    """Classes of the match head: 3 as in Oscar+ and Mengzi-Oscar, 2 as in Oscar."""
-    tie_embeddings: bool = True
-    """The word head uses the word embeddings as its weight, unless the weights in ``init`` have both."""
-    freeze_embeddings: bool = False
-    """Word embeddings, and a word head tied to them, are not trained."""
-
-    def __post_init__(self) -> None:
-        for name in ("layers", "width", "heads", "feed_forward"):
-            at_least(self, name, 1)
-        at_least(self, "max_caption_pieces", 3)
-        share(self, "dropout")
-        share(self, "attention_dropout")
-        if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
-        if self.contrast_classes not in (2, 3):
-            raise ValueError(f"contrast_classes must be 2 or 3, got {self.contrast_classes}")
-        if self.max_positions <= self.max_caption_pieces:
-            raise ValueError(
-                f"max_positions must exceed max_caption_pieces ({self.max_caption_pieces}), "
-                f"got {self.max_positions}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,6 +188,10 @@ class TrainConfig:
     """Newest checkpoints kept, besides the best one."""
     log_every: int = 10
     """Steps between two lines of progress."""
+    track: list[TrackerName] = field(default_factory=lambda: ["tensorboard"])
+    """What draws curves: tensorboard (in OUT/tensorboard), wandb (extra ``wandb``); [] draws none."""
+    dry_run: bool = False
+    """Write nothing: tell sizes, steps, memory, disk and time of the run."""
     gradient_checkpointing: bool = False
     """Compute every layer twice and keep a fraction of the memory (arXiv:1604.06174); same gradients."""
     device: str = "auto"
@@ -248,6 +210,8 @@ class TrainConfig:
     """Samples and rewards of ``objective: scst``."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Validation while training."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """The guard over loss and gradient."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     """The default search of the finished captioner, written into its checkpoint."""
 
@@ -261,6 +225,8 @@ class TrainConfig:
         for name in ("epochs", "max_seconds"):
             if getattr(self, name) is not None:
                 positive(self, name)
+        if self.dry_run and self.overwrite:
+            raise ValueError("dry_run deletes nothing: leave out overwrite, or name another out")
         if self.epochs is None and self.steps is None and self.max_seconds is None:
             raise ValueError("a run needs an end: give steps, epochs or max_seconds")
         self._check_objectives()

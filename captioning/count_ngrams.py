@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.frequencies import reward_protocol, reward_tokens, write_frequencies
 from captioning.records import file_and_parts, read_records
 from eval.ngrams import DocumentFrequencies
 from eval.segmentation import already_cut
+from features.arguments import parse_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,23 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> CountConfig:
-    """Flags to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m captioning.count_ngrams", description=CountConfig.__doc__)
-    parser.add_argument(
-        "--captions",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="Files with the captions of the training split, in any format that training reads.",
-    )
-    parser.add_class_arguments(CountConfig, nested_key=None, skip={"captions"})
-    values = vars(parser.parse_args(argv))
-    try:
-        return CountConfig(**{each.name: values[each.name] for each in fields(CountConfig)})
-    except ValueError as error:
-        parser.error(str(error))
+    """Flags and YAML to settings; exits with code 2 for anything wrong."""
+    config: CountConfig = parse_config("captioning.count_ngrams", CountConfig, argv, several=("captions",))
+    return config
 
 
 def count(config: CountConfig) -> str:

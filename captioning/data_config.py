@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from captioning.corpora import CorpusTags
 from captioning.ranges import at_least, positive, share
 
 
@@ -91,6 +92,9 @@ class DataConfig:
     """Regions file of ``features.extract``."""
     train: Path = Path("examples/images/captions_train.json")
     """Captions by people to learn from, in any format of docs/formats.md."""
+    tags: CorpusTags = "regions"
+    """Tags beside the captions of a pre-training corpus of Oscar+: those of the regions, the objects of its
+    label files, or gt, their gt_objects where there are some."""
     weight: float = 1.0
     """Times an epoch reads each picture of ``train``, beside those of ``more``."""
     more: tuple[SourceConfig, ...] = ()
@@ -98,6 +102,9 @@ class DataConfig:
     their sizes and weights."""
     validation: Path | None = Path("examples/images/captions_val.json")
     """Captions to validate on; no validation if empty."""
+    images: Path | None = None
+    """Folder of the pictures, for whoever watches the run: TensorBoard then shows captions below their
+    pictures. Training reads none; what is missing there is left out."""
     lexicon: str = "zh"
     """Names of the object tags: "zh", or a lexicon file (TSV, or JSON of English: Chinese)."""
     captions_per_picture: int = 5

@@ -126,6 +126,12 @@ class Shared:
         self.optimizer.step()
         self.optimizer.zero_grad()
 
+    def drop(self) -> None:
+        """Leaves the step's update out; no gradient is left."""
+        if self.workers.accelerator.scaler is not None:  # it leaves it out by itself, and wants to be asked
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+
     def gathered(self) -> dict[str, Tensor] | None:
         """With FSDP, all weights on the CPU, for which every process must ask; else None: they are whole."""
         if not isinstance(self.wrapped, FSDPModule):

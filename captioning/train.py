@@ -11,19 +11,21 @@ import sys
 
 import yaml
 from accelerate import PartialState
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
+from captioning.dry_run import estimate
 from captioning.event_log import LOG_FILE, cut_log, write_errors_told_once
 from captioning.folders import file_written_aside
+from captioning.guard import TrainingError
 from captioning.precision import pick_device
-from captioning.progress import Progress
+from captioning.progress import open_progress
 from captioning.run_folder import BEST, LAST, claimed, settle
 from captioning.runs import Run, plain, prepare
-from captioning.settings_file import SettingsFile
 from captioning.state import Counters
-from captioning.trainer import Trainer, TrainingError
+from captioning.trackers import check_trackers
+from captioning.trainer import Trainer
+from features.arguments import Arguments, make_parser
 
 CONFIG_FILE = "config.yaml"
 EXIT_FATAL = 1
@@ -31,17 +33,9 @@ EXIT_SIGNAL = 128
 """Added to a signal's number: 130 after Ctrl-C, 143 after SIGTERM."""
 
 
-def parser() -> ArgumentParser:
+def parser() -> Arguments:
     """Flags, YAML and help from the dataclasses of ``captioning.config``."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    made = ArgumentParser(
-        prog="python -m captioning.train",
-        usage="%(prog)s [--config FILE] [--SETTING VALUE ...]",  # 60 settings would bury an error message
-        description=__doc__,
-    )
-    made.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
-    made.add_class_arguments(TrainConfig, nested_key=None)
-    return made
+    return make_parser("captioning.train", TrainConfig, description=__doc__)
 
 
 def train(config: TrainConfig) -> int | None:
@@ -52,8 +46,9 @@ def train(config: TrainConfig) -> int | None:
 
     Raises:
         ValueError: the run cannot start: data, settings or checkpoints; the message says what to do.
-        TrainingError: the loss is not a number.
+        TrainingError: the guard stopped it: a loss that is no number, or that jumped.
     """
+    check_trackers(config.track)
     processes = PartialState(cpu=pick_device(config.device).type == "cpu")
     with claimed(config.out), write_errors_told_once():
         return _train(config, processes)
@@ -66,7 +61,7 @@ def _train(config: TrainConfig, processes: PartialState) -> int | None:
         return Trainer(run, None).train()
     notes = [*run.notes, *begin(run)]
     step = run.resume.state.values["counters"]["step"] if run.resume else 0
-    with Progress(config.out, step, sys.stdout) as progress:
+    with open_progress(run, step, sys.stdout) as progress:
         for note in notes:
             progress.say(note)
         trainer = Trainer(run, progress)
@@ -89,15 +84,21 @@ def begin(run: Run) -> list[str]:
     if run.resume:
         settle(config.out, counters.step, counters.best_step, config.keep_last)
     if config.steps is None or counters.step < config.steps:
-        copies = (
-            2 if config.optim.ema_decay is None else 3
-        )  # the optimizer's, and weights beside their average
+        # Those of the optimizer; and trained weights beside their average.
+        copies = 2 if config.optim.ema_decay is None else 3
         room = CheckpointRoom.of(config.out, run.model, copies=copies, keep_last=config.keep_last)
         told = room.check(config.out)
     cut_log(config.out / LOG_FILE, counters.step, counters.validated_step)
     with file_written_aside(config.out / CONFIG_FILE) as aside:
         aside.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")
     return [told] if told else []
+
+
+def _dry_run(config: TrainConfig) -> None:
+    processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    lines = list(estimate(config).lines())
+    if processes.is_main_process:
+        sys.stdout.write("\n".join(lines) + "\n")
 
 
 def _last_words(config: TrainConfig, counters: Counters, number: int | None) -> str:
@@ -110,14 +111,11 @@ def _last_words(config: TrainConfig, counters: Counters, number: int | None) -> 
 
 def main(argv: list[str] | None = None) -> int:
     """Parses, trains, and turns what happened into an exit code."""
-    command = parser()
-    parsed = command.parse_args(argv)
+    config: TrainConfig = parser().settings(argv)
     try:
-        settings = vars(command.instantiate(parsed))
-        config = TrainConfig(**{name: value for name, value in settings.items() if name != "config"})
-    except ValueError as error:
-        command.error(str(error))
-    try:
+        if config.dry_run:
+            _dry_run(config)
+            return 0
         number = train(config)
     except KeyboardInterrupt:  # before the first step; later ones save first
         return EXIT_SIGNAL + signal.SIGINT

@@ -8,7 +8,6 @@ checkpoint holds the rest.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -19,10 +18,11 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_model
 from torch import Tensor
 
+from captioning.batch_contents import contents_of
 from captioning.batches import to_device
 from captioning.checkpoints import MODEL, TrainingState, write_checkpoint
-from captioning.dataset import StepBatches, StepParts
 from captioning.examples import Stream, draws
+from captioning.guard import Guard, TrainingError
 from captioning.optim import (
     TIME_STEPS,
     WeightAverage,
@@ -32,18 +32,18 @@ from captioning.optim import (
 )
 from captioning.parallel import Workers
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
-from captioning.progress import Progress, Recent
+from captioning.progress import Progress
+from captioning.recent import Recent
 from captioning.run_folder import refuse_different_steps, settle, step_folder
 from captioning.runs import Run, plain
 from captioning.schedule import BatchPlan, Mixture, stages_of, total_steps
 from captioning.state import Counters, capture, restore
+from captioning.step_batches import StepBatches, StepParts
 from captioning.steps import Learning
 from captioning.validation import SHOWN_CAPTIONS, validate
 from features.stop import StopRequest
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and what is left of the run."""
+__all__ = ["Trainer", "TrainingError", "plan_of"]
 
 
 class Trainer:
@@ -77,6 +77,9 @@ class Trainer:
         self.counters = Counters()
         if run.resume:
             self.counters = restore(run.resume, self.model, self.optimizer, self.average)
+        self.guard = Guard(config.guard, config.out, progress.fault if progress else None)
+        if run.resume and "guard" in run.resume.state.values:
+            self.guard.load(run.resume.state.values["guard"])
         self.saved_step = self.counters.step
         refuse_different_steps(config.out, self.counters.step)
         self.shared = self.workers.prepare(learning, self.optimizer)
@@ -100,7 +103,7 @@ class Trainer:
             None at the end; the signal's number if one stopped the run.
 
         Raises:
-            TrainingError: loss or gradient are not numbers.
+            TrainingError: the guard stopped the run.
         """
         batches = StepBatches(self.run.training, self.plan, self.workers.rank).from_step(
             self.counters.step, self.config.data.workers, pin=self.device.type == "cuda"
@@ -138,22 +141,35 @@ class Trainer:
         waited = time.monotonic() - start
         rate = config.optim.learning_rate * self.rate_factor(self._rate_step())
         set_learning_rate(self.optimizer, rate)
-        means = self._gradients(parts)
+        means = self.gradients(parts)
         norm = self.shared.clip(config.optim.clip_norm)
-        self._refuse_nan("loss", means["loss"])
-        if self.precision != "fp16":  # there, infinite gradients are expected and answered by the scaler
-            self._refuse_nan("gradient norm", norm)
-        self.shared.update()
-        if self.average is not None:
-            self.average.update(self.model, counters.step)
+        if self._is_sound(means["loss"], norm):
+            self.shared.update()
+            if self.average is not None:
+                self.average.update(self.model, counters.step)
+        else:
+            self.shared.drop()
         counters.step += 1
         seconds = time.monotonic() - start
         counters.seconds += seconds
-        self.recent.add(seconds, waited, _n_captions(parts), {**means, "grad_norm": norm})
-        if counters.step % config.log_every == 0:
-            self._tell_step(rate)
+        contents = contents_of(parts, drawn_pieces=means.get("pieces", means.get("scst/pieces", 0.0)))
+        self.recent.add(seconds, waited, contents, {**means, "grad_norm": norm})
+        self._tell_step(rate)
 
-    def _gradients(self, parts: StepParts) -> dict[str, float]:
+    def _is_sound(self, loss: float, norm: float) -> bool:
+        """Whether the update shall be made. Loss and norm are those of all processes, so all judge alike."""
+        step, plan, records = self.counters.step, self.plan, self.run.training.records
+        if step and step == plan.stage(step).first_step:
+            self.guard.forget_level()
+        return not self.guard.skips(
+            step=step + 1,
+            loss=loss,
+            grad_norm=norm,
+            image_ids=lambda: [records[item.index].image_id for item in plan.items(step)],
+            scaled=self.workers.accelerator.scaler is not None,
+        )
+
+    def gradients(self, parts: StepParts) -> dict[str, float]:
         """Computes the gradients of a step, part by part; the loss and the means of its parts.
 
         Each mean is weighed by its share of the units (words, pairs, samples) of the whole step, over all
@@ -253,6 +269,7 @@ class Trainer:
         others = {
             "precision": self.precision,
             "processes": self.workers.count,
+            "guard": self.guard.state(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "config": plain(self.config),
             "data": self.run.data,
@@ -275,19 +292,6 @@ class Trainer:
             state=state,
         )
         settle(out, counters.step, counters.best_step, self.config.keep_last)
-
-    def _refuse_nan(self, name: str, value: float) -> None:
-        """The loss and the norm are those of all processes, so all stop together."""
-        if math.isfinite(value):
-            return
-        step = self.counters.step + 1
-        records = self.run.training.records
-        pictures = [records[item.index].image_id for item in self.plan.items(self.counters.step)[:10]]
-        left = step_folder(self.config.out, self.saved_step) if self.saved_step else "none was written yet"
-        raise TrainingError(
-            f"step {step}: the {name} is {value} (pictures {', '.join(pictures)}). "
-            f"Last good checkpoint: {left}. Lower optim.learning_rate, or look at these pictures' features."
-        )
 
     def _tell_start(self, progress: Progress, choice: PrecisionChoice) -> None:
         pictures, say, config = self.run.training, progress.say, self.config
@@ -313,12 +317,18 @@ class Trainer:
                 say(f"{name}: {number}, were {was[name]}; the weights will differ in their last bits")
 
     def _tell_step(self, rate: float) -> None:
+        """The first process tells of its share of the step, times their number; the others are as fast."""
         share, counters = self._share_gone(), self.counters
-        eta = counters.seconds * (1 - share) / share if share else None
-        values = {"epoch": self.plan.epoch(counters.step), "learning_rate": rate, **self.recent.means()}
+        for_good = counters.step % self.config.log_every == 0
         if self.progress:
-            self.progress.step(counters.step, self.total_steps, eta, values)
-        self.recent = Recent()
+            eta = counters.seconds * (1 - share) / share if share else None
+            means = self.recent.means(self.workers.count)
+            values = {"epoch": self.plan.epoch(counters.step), "learning_rate": rate, **means}
+            self.progress.live(counters.step, self.total_steps, share, eta, values)
+            if for_good:
+                self.progress.step(counters.step, self.total_steps, eta, values)
+        if for_good:
+            self.recent = Recent()
 
 
 def plan_of(run: Run, n_processes: int) -> BatchPlan:
@@ -340,11 +350,6 @@ def plan_of(run: Run, n_processes: int) -> BatchPlan:
         lengths=pictures.lengths,
         parts=n_processes * config.accumulate,
     )
-
-
-def _n_captions(parts: StepParts) -> int:
-    """Read or drawn in a step by this process, for the main objective."""
-    return sum(next(iter(batches.values())).n_captions for batches in parts)
 
 
 def _precision_of(run: Run, device: torch.device) -> PrecisionChoice:

@@ -11,11 +11,9 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
-
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.caption_counts import count_captions
 from captioning.corpora import CorpusTags
@@ -24,11 +22,11 @@ from captioning.pairs import pair_lines
 from captioning.prediction_files import replaced_file
 from captioning.ranges import at_least
 from captioning.records import CaptionFile, file_and_parts, read_caption_file
-from captioning.settings_file import SettingsFile
 from captioning.tokenizer import CaptionTokenizer
 from eval.annotations import AnnotationError
 from eval.matching import compare_ids
 from eval.shown import shown
+from features.arguments import parse_config
 from features.images import scan_images
 from features.store import RegionStore
 
@@ -106,31 +104,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str] | None) -> ValidateConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m captioning.validate", description=ValidateConfig.__doc__)
-    parser.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
-    parser.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="Files that captioning.train reads."
+    config: ValidateConfig = parse_config(
+        "captioning.validate", ValidateConfig, argv, positional=("files",), several=("regions",)
     )
-    parser.add_argument(
-        "--regions",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="Regions files, or folders of them, that have the pictures (features.verify checks the files).",
-    )
-    switches = {"overwrite", "json"}
-    parser.add_class_arguments(ValidateConfig, nested_key=None, skip={"files", "regions", *switches})
-    parser.add_argument(
-        "--overwrite", action="store_true", help="Replace the new files where they are there."
-    )
-    parser.add_argument("--json", action="store_true", help="Print the findings as JSON.")
-    values = vars(parser.parse_args(argv))
-    try:
-        return ValidateConfig(**{each.name: values[each.name] for each in fields(ValidateConfig)})
-    except ValueError as error:
-        parser.error(str(error))
+    return config
 
 
 def validate(config: ValidateConfig) -> Findings:

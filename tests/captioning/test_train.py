@@ -25,11 +25,11 @@ from captioning.config import (
     TrainConfig,
     ValidationConfig,
 )
-from captioning.dataset import StepBatches
 from captioning.precision import choose_precision, pick_device
 from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import differences, plain, prepare
 from captioning.schedule import total_steps
+from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids
@@ -277,7 +277,10 @@ def test_a_validation_that_a_signal_cuts_short_is_made_up_for(
     assert read_info(stopped.out / "last").scores == {}
     assert train(stopped) is None
     assert digest(stopped, 7) == digest(straight, 7)
-    validated = [[e for e in events(run) if e["event"] == "validation"] for run in (stopped, straight)]
+    validated = [
+        [(e["step"], e["cider"], e["captions"]) for e in events(run) if e["event"] == "validation"]
+        for run in (stopped, straight)
+    ]
     assert validated[0] == validated[1]
 
 
@@ -412,9 +415,12 @@ def test_a_missing_regions_file_is_answered_with_the_command_that_makes_it(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optim: {learning_rat: 1}", "c.yaml: Group 'optim' does not accept option 'learning_rat'"),
+        (
+            "optim: {learning_rat: 1}",
+            "c.yaml: no setting optim.learning_rat; did you mean optim.learning_rate?",
+        ),
         ("steps: [1", "c.yaml: Problems parsing config"),
-        ("steps: many", 'c.yaml: Parser key "steps"'),
+        ("steps: many", "c.yaml: steps is 'many', wanted a whole number or null"),
         ("loss: {mask_share: 2}", "mask_share must lie between 0 and 1, got 2.0"),
         ("steps: null", "a run needs an end"),
         (
@@ -514,3 +520,15 @@ def test_the_precision_is_chosen_by_measurement_and_said() -> None:
 def test_a_device_that_is_not_here_is_answered_with_those_that_are() -> None:
     with pytest.raises(ValueError, match="device 'tpu' is not available here; choose from auto, .*cpu"):
         pick_device("tpu")
+
+
+def test_questions_are_refused_where_captions_are_to_be_written(tmp_path: Path) -> None:
+    config = small_config(tmp_path, validation=False)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"image_id": "a.jpg", "question": "狗在做什么？", "answer": "奔跑"}\n', encoding="utf-8"
+    )
+    asked = replace(config, data=replace(config.data, train=pairs))
+    with pytest.raises(ValueError, match=r"pairs\.jsonl: 1 questions with answers, which objective caption"):
+        prepare(asked)
+    assert prepare(replace(asked, objective="pretrain")).training.answers.tolist() == [0]

@@ -22,8 +22,9 @@ WORDS = {"pretrain": ("--parallel", "fsdp")}
 """Of the command lines of some objectives."""
 
 
-def torchrun(argv: list[str]) -> int:
+def torchrun(argv: list[str] | None = None) -> int:
     """The train command on two processes, in place of this one; ``--standalone`` finds a free port."""
+    assert argv is not None
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     os.execv(sys.executable, [sys.executable, *launch, "-m", "captioning.train", *argv])
 

@@ -49,12 +49,12 @@ def train(config: TrainConfig) -> int | None:
         TrainingError: the guard stopped it: a loss that is no number, or that jumped.
     """
     check_trackers(config.track)
-    with claimed(config.out), write_errors_told_once():
-        return _train(config)
-
-
-def _train(config: TrainConfig) -> int | None:
     processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    with claimed(config.out), write_errors_told_once():
+        return _train(config, processes)
+
+
+def _train(config: TrainConfig, processes: PartialState) -> int | None:
     with processes.main_process_first():  # it may have to remove an earlier run
         run = prepare(config)
     if not processes.is_main_process:
@@ -84,9 +84,8 @@ def begin(run: Run) -> list[str]:
     if run.resume:
         settle(config.out, counters.step, counters.best_step, config.keep_last)
     if config.steps is None or counters.step < config.steps:
-        copies = (
-            2 if config.optim.ema_decay is None else 3
-        )  # the optimizer's, and weights beside their average
+        # Those of the optimizer; and trained weights beside their average.
+        copies = 2 if config.optim.ema_decay is None else 3
         room = CheckpointRoom.of(config.out, run.model, copies=copies, keep_last=config.keep_last)
         told = room.check(config.out)
     cut_log(config.out / LOG_FILE, counters.step, counters.validated_step)

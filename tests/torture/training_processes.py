@@ -14,10 +14,12 @@ from pathlib import Path
 
 from captioning.event_log import LOG_FILE
 from captioning.run_folder import checkpoints, steps_taken
-from tests.torture.processes import ended, run_again
+from tests.torture.processes import Command, ended, run_again
 from tests.torture.training import OBJECTIVES, RUN, STEPS, Training
 
 PATIENCE = 300.0  # seconds until two processes have taken a step, on a busy machine
+WORDS = {"pretrain": ("--parallel", "fsdp")}
+"""Of the command lines of some objectives."""
 
 
 def torchrun(argv: list[str] | None = None) -> int:
@@ -30,7 +32,7 @@ def torchrun(argv: list[str] | None = None) -> int:
 class TrainingOnTwo(Training):
     """As ``Training``; its child is torchrun."""
 
-    command = staticmethod(torchrun)
+    command: Command = staticmethod(torchrun)
 
 
 @dataclass(kw_only=True)
@@ -78,7 +80,7 @@ def disturb_two_processes(folder: Path, n_points: int, seed: int = 0) -> Process
         what = list(DISTURBANCES)[point % len(DISTURBANCES)]
         objective = OBJECTIVES[point // len(DISTURBANCES) % len(OBJECTIVES)]
         if objective not in subjects:
-            subjects[objective] = TrainingOnTwo(folder / objective, objective)
+            subjects[objective] = TrainingOnTwo(folder / objective, objective, more=WORDS.get(objective, ()))
         subject, place = subjects[objective], folder / str(point)
         place.mkdir()
         child = subject.start(place)

@@ -26,9 +26,9 @@ import torch
 from benchmarks.machine import DTYPES, machine, peak_megabytes
 from benchmarks.results import tell
 from captioning.config import TrainConfig
-from captioning.dataset import StepBatches
 from captioning.optim import make_optimizer
 from captioning.runs import prepare
+from captioning.step_batches import StepBatches
 from captioning.steps import Learning
 from captioning.train import main as train
 from captioning.train import parser as settings

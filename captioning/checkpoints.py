@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,7 +163,7 @@ def verify_checkpoint(folder: Path) -> None:
             f"{folder / MANIFEST}: format {manifest.get('format')!r}, wanted {FORMAT!r}; "
             "written by another program or version"
         )
-    files = manifest.get("files")
+    files: Any = manifest.get("files")
     if not _is_list_of_files(files):
         raise CheckpointError(
             f"{folder / MANIFEST}: does not name {', '.join(sorted(REQUIRED))}; it is damaged"
@@ -298,10 +299,13 @@ def _quiet() -> Iterator[None]:
 
 def _seal(folder: Path) -> None:
     """Brings every file to the disk, then the manifest that vouches for them, then the folder."""
-    files = {}
-    for path in sorted(folder.iterdir()):
-        fsync(path)
-        files[path.name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    paths = sorted(folder.iterdir())
+    with ThreadPoolExecutor() as pool:  # the disk and the hashes need not wait for each other
+        synced, hashes = pool.map(fsync, paths), pool.map(sha256_of, paths)
+        files = {
+            path.name: {"sha256": digest, "bytes": path.stat().st_size}
+            for path, _, digest in zip(paths, synced, hashes, strict=True)
+        }
     write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
     fsync(folder / MANIFEST)
     fsync(folder)

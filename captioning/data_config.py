@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from captioning.corpora import CorpusTags
 from captioning.ranges import at_least, positive, share
 
 
@@ -91,6 +92,9 @@ class DataConfig:
     """Regions file of ``features.extract``."""
     train: Path = Path("examples/images/captions_train.json")
     """Captions by people to learn from, in any format of docs/formats.md."""
+    tags: CorpusTags = "regions"
+    """Tags beside the captions of a pre-training corpus of Oscar+: those of the regions, the objects of its
+    label files, or gt, their gt_objects where there are some."""
     weight: float = 1.0
     """Times an epoch reads each picture of ``train``, beside those of ``more``."""
     more: tuple[SourceConfig, ...] = ()

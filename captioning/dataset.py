@@ -7,11 +7,10 @@ so a run may stop and go on anywhere, in any number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from captioning.batches import (
@@ -24,7 +23,7 @@ from captioning.batches import (
     collate_pairs,
     collate_prefix,
 )
-from captioning.config import Objective, StageConfig, TrainConfig
+from captioning.config import Objective, TrainConfig
 from captioning.examples import (
     CaptionExample,
     Match,
@@ -43,10 +42,10 @@ from captioning.examples import (
     sparse_example,
     tag_pieces,
 )
+from captioning.limits import Limits
 from captioning.records import CaptionRecord
-from captioning.schedule import BatchPlan, Item
+from captioning.schedule import Item
 from captioning.tokenizer import CaptionTokenizer
-from features.stop import end_with_parent
 from features.store import Regions, RegionStore
 from features.tags import Lexicon
 
@@ -62,30 +61,6 @@ class Source:
     """Joined: each picture has regions and a caption."""
     store: RegionStore
     weight: float = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """Lengths in a stage of a run."""
-
-    caption_pieces: int
-    """With [CLS] and [SEP]."""
-    tag_pieces: int
-    """With [SEP]."""
-    regions: int
-    pair_pieces: int | None
-
-    @classmethod
-    def of(cls, config: TrainConfig, stage: StageConfig | None = None) -> Limits:
-        """Those of the run, changed by a stage."""
-        prefix, data = config.data.prefix, config.data
-        changed = stage or StageConfig(share=1.0)
-        return cls(
-            caption_pieces=changed.max_caption_pieces or config.model.max_caption_pieces,
-            tag_pieces=changed.max_tag_pieces or prefix.max_tag_pieces,
-            regions=changed.max_regions or prefix.max_regions,
-            pair_pieces=changed.max_pair_pieces or data.max_pair_pieces,
-        )
 
 
 class CaptionedPictures:
@@ -276,46 +251,3 @@ class CaptionedPictures:
             if second is not None and second.is_answer
         ]
         return np.array(numbers, dtype=np.int64)
-
-
-StepParts = list[dict[Objective, Batch]]
-"""A process's part of a step: for each accumulated part, a batch for each objective."""
-
-
-class StepBatches(torch.utils.data.Dataset[StepParts]):
-    """Item s is what a process reads in step s."""
-
-    def __init__(self, pictures: CaptionedPictures, plan: BatchPlan, rank: int = 0) -> None:
-        """Takes the pictures and their order."""
-        self.pictures = pictures
-        self.plan = plan
-        self.rank = rank
-
-    def __getitem__(self, step: int) -> StepParts:
-        """The batches of a step, counted from 0."""
-        config = self.pictures.config
-        limits = Limits.of(config, self.plan.stage(step).lengths)
-        first = self.rank * config.accumulate
-        return [
-            {name: self.pictures.batch(name, items, limits) for name in config.objectives}
-            for items in (self.plan.part(step, part) for part in range(first, first + config.accumulate))
-        ]
-
-    def from_step(self, step: int, workers: int, pin: bool = False) -> Iterator[StepParts]:
-        """Batches of this and all later steps, without end.
-
-        Args:
-            step: counted from 0.
-            workers: processes that prepare them ahead.
-            pin: lay them where an accelerator can fetch them by itself.
-        """
-        forever = range(step, 2**62)
-        loader = torch.utils.data.DataLoader(
-            self,
-            batch_size=None,
-            sampler=forever,
-            num_workers=workers,
-            pin_memory=pin,
-            worker_init_fn=end_with_parent,
-        )
-        return iter(loader)

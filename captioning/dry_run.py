@@ -19,11 +19,12 @@ import torch
 from captioning.batch_contents import BatchContents, contents_of
 from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
-from captioning.dataset import Limits, StepBatches, StepParts
 from captioning.estimate import Estimate, Memory
+from captioning.limits import Limits
 from captioning.memory import peak_bytes, size_of
 from captioning.runs import Run, prepare
 from captioning.schedule import BatchPlan
+from captioning.step_batches import StepBatches, StepParts
 from captioning.trainer import Trainer
 
 PROBES = (4, 16)

@@ -195,7 +195,7 @@ def whole(tensor: Tensor) -> Tensor:
     """A copy on the CPU, gathered from all processes where they share it; then each must ask for it."""
     if isinstance(tensor, DTensor):
         tensor = tensor.full_tensor()
-    return tensor.detach().cpu().clone()
+    return tensor.detach().to("cpu", copy=True)
 
 
 def placed_as(value: Tensor, like: Tensor) -> Tensor:

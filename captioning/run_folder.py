@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from accelerate import PartialState
 from torch import distributed
 
 from captioning.checkpoints import CheckpointError, read_step, verify_checkpoint
@@ -24,8 +24,8 @@ _LITTER = (".*.partial", ".step-*.removed", ".step-*.replaced")
 
 
 def is_main_process() -> bool:
-    """Whether this process writes the run's folder: of those that torchrun started, the first."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this process writes the run's folder: of those that a launcher started, the first."""
+    return bool(PartialState().is_main_process)
 
 
 @contextmanager

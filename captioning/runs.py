@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captioning.checkpoints import CaptionerInfo, CheckpointError, TrainingState, read_training_state
-from captioning.config import Objective, SourceConfig, TrainConfig
+from captioning.config import Objective, TrainConfig
 from captioning.dataset import CaptionedPictures, Source
 from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
 from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
-from captioning.records import file_and_parts, import_commands, read_caption_file
+from captioning.records import read_caption_file
 from captioning.rewards import Rewards
 from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
 from captioning.scst import self_critical_step
 from captioning.steps import STEPS, Step
 from captioning.tokenizer import CaptionTokenizer
-from features.store import RegionStore
+from captioning.training_data import (
+    all_texts,
+    data_hashes,
+    open_regions,
+    read_sources,
+    refuse_missing_files,
+    sha256_of_texts,
+)
 from features.tags import Lexicon
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 
@@ -91,7 +97,7 @@ def prepare(config: TrainConfig) -> Run:
         ValueError: anything that makes the run impossible, with file and cure; the readers' own errors are
             ValueErrors too.
     """
-    _refuse_missing(config)
+    refuse_missing_files(config)
     store = open_regions(config)
     lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id, store.vocabulary)
     sources, notes = read_sources(config, store)
@@ -100,7 +106,7 @@ def prepare(config: TrainConfig) -> Run:
 
     folder = initial_folder(config.init) if config.init else None
     tokenizer = make_tokenizer(
-        folder, _texts_of(sources), [lexicon.chinese(i) or "" for i in range(len(store.vocabulary))]
+        folder, all_texts(sources), [lexicon.chinese(i) or "" for i in range(len(store.vocabulary))]
     )
     model, told = make_model(config, folder, tokenizer, store.feature_dim + GEOMETRY_WIDTH)
     training = CaptionedPictures(sources, lexicon, tokenizer, config)
@@ -116,7 +122,7 @@ def prepare(config: TrainConfig) -> Run:
     for objective in config.objectives:
         if objective == "scst":
             rewards = Rewards(training.records, config.scst)
-            data["segmenter and document frequencies of the reward"] = _sha256(rewards.identity)
+            data["segmenter and document frequencies of the reward"] = sha256_of_texts(rewards.identity)
             notes.append(str(rewards))
             steps[objective] = self_critical_step(config, tokenizer, rewards)
         else:
@@ -144,71 +150,6 @@ def prepare(config: TrainConfig) -> Run:
         resume=resume,
         notes=(*notes, *([] if resume else told)),
     )
-
-
-def _refuse_missing(config: TrainConfig) -> None:
-    """Names the first caption file that is not there."""
-    paths = {"data.train": config.data.train, "data.validation": config.data.validation}
-    paths |= {f"data.more[{i}].captions": source.captions for i, source in enumerate(config.data.more)}
-    for name, path in paths.items():
-        if path is not None and not file_and_parts(path)[0].is_file():
-            raise ValueError(f"{name}: {path} not found; give the annotation file with --{name} FILE")
-
-
-def read_sources(config: TrainConfig, store: RegionStore) -> tuple[list[Source], list[str]]:
-    """The data sets to train on, joined with their regions, and what either side lacks.
-
-    Args:
-        config: the run.
-        store: the regions of ``data.regions``.
-
-    Raises:
-        ValueError: a file cannot be read, or its regions are of another detector.
-    """
-    data = config.data
-    same = {"fingerprint": store.fingerprint, "has_globals": store.has_globals}
-    stores = {data.regions: store}
-    sources, notes = [], []
-    for source in (SourceConfig(captions=data.train, weight=data.weight), *data.more):
-        regions = source.regions or data.regions
-        if regions not in stores:
-            stores[regions] = RegionStore(regions, expect=same)
-        captions = read_caption_file(source.captions, "train")
-        found = join(captions.records, stores[regions])
-        where = f" ({source.captions})" if data.more else ""
-        notes += [f"training{where}: {line}" for line in (*captions.notes, *found.report())]
-        sources.append(Source(records=found.records, store=stores[regions], weight=source.weight))
-    return sources, notes
-
-
-def _texts_of(sources: Iterable[Source]) -> Iterator[str]:
-    for source in sources:
-        for record in source.records:
-            yield from record.captions
-            yield from (second.text for second in record.seconds if second is not None)
-
-
-def open_regions(config: TrainConfig) -> RegionStore:
-    """The regions file.
-
-    Raises:
-        ValueError: it does not exist; the message has the command that makes it.
-    """
-    path = config.data.regions
-    if not path.exists():
-        captions = [each for each in (config.data.train, config.data.validation) if each is not None]
-        if commands := import_commands(captions, path):
-            folder = "" if len(commands) == 1 else f", and give --data.regions {path.with_suffix('')}"
-            raise ValueError(
-                f"data.regions: {path} not found; make it of the features that come with the captions (NAME "
-                f"is what you call their release){folder}:\n" + "\n".join(commands)
-            )
-        images = "examples/images" if path == type(config.data)().regions else "DIR"
-        raise ValueError(
-            f"data.regions: {path} not found; make it with "
-            f"`python -m features.extract --images {images} --out {path}`"
-        )
-    return RegionStore(path)
 
 
 def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
@@ -276,29 +217,3 @@ def plain(config: TrainConfig) -> dict[str, Any]:
     """The settings as JSON knows them."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return values
-
-
-def data_hashes(
-    lexicon: Lexicon, training: CaptionedPictures, validation: CaptionedPictures | None
-) -> dict[str, str]:
-    """SHA-256 of all that decides what the model reads."""
-    stores = [source.store for source in training.sources]
-    return {
-        "regions": _sha256([text for store in stores for text in (store.fingerprint, *store.image_ids)]),
-        "lexicon": lexicon.sha256,
-        "training captions": _sha256(_texts(training)),
-        "validation captions": _sha256(_texts(validation)),
-    }
-
-
-def _texts(pictures: CaptionedPictures | None) -> list[str]:
-    """Pictures and all texts, those behind a mark being second ones."""
-    texts: list[str] = []
-    for record in () if pictures is None else pictures.records:
-        texts += [record.image_id, *record.captions]
-        texts += [f"\0{second and second.text}" for second in record.seconds]
-    return texts
-
-
-def _sha256(texts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()

@@ -49,12 +49,12 @@ def train(config: TrainConfig) -> int | None:
         TrainingError: the guard stopped it: a loss that is no number, or that jumped.
     """
     check_trackers(config.track)
-    with claimed(config.out), write_errors_told_once():
-        return _train(config)
-
-
-def _train(config: TrainConfig) -> int | None:
     processes = PartialState(cpu=pick_device(config.device).type == "cpu")
+    with claimed(config.out), write_errors_told_once():
+        return _train(config, processes)
+
+
+def _train(config: TrainConfig, processes: PartialState) -> int | None:
     with processes.main_process_first():  # it may have to remove an earlier run
         run = prepare(config)
     if not processes.is_main_process:

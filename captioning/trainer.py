@@ -21,7 +21,6 @@ from torch import Tensor
 from captioning.batch_contents import contents_of
 from captioning.batches import to_device
 from captioning.checkpoints import MODEL, TrainingState, write_checkpoint
-from captioning.dataset import StepBatches, StepParts
 from captioning.examples import Stream, draws
 from captioning.guard import Guard, TrainingError
 from captioning.optim import (
@@ -39,6 +38,7 @@ from captioning.run_folder import refuse_different_steps, settle, step_folder
 from captioning.runs import Run, plain
 from captioning.schedule import BatchPlan, Mixture, stages_of, total_steps
 from captioning.state import Counters, capture, restore
+from captioning.step_batches import StepBatches, StepParts
 from captioning.steps import Learning
 from captioning.validation import SHOWN_CAPTIONS, validate
 from features.stop import StopRequest

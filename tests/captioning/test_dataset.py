@@ -9,9 +9,10 @@ import torch
 from captioning.batches import CaptionBatch, Captions
 from captioning.caption_record import SecondText
 from captioning.config import LossConfig, SourceConfig
-from captioning.dataset import CaptionedPictures, Source, StepBatches
+from captioning.dataset import CaptionedPictures, Source
 from captioning.examples import Match, prefix_example
 from captioning.runs import prepare
+from captioning.step_batches import StepBatches
 from captioning.trainer import plan_of
 from tests.captioning.small_captioner import META, write_small_store
 from tests.captioning.small_run import CAPTIONS, small_config, turns, write_captions

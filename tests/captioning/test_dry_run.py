@@ -14,11 +14,11 @@ import torch
 
 import captioning.dry_run
 from captioning.config import ModelConfig, TrainConfig, ValidationConfig
-from captioning.dataset import StepBatches, StepParts
 from captioning.dry_run import estimate
 from captioning.memory import peak_bytes, size_of
 from captioning.run_folder import checkpoints
 from captioning.runs import plain, prepare
+from captioning.step_batches import StepBatches, StepParts
 from captioning.train import main, train
 from captioning.trainer import Trainer
 from tests.captioning.small_run import small_config

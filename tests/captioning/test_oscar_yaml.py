@@ -11,8 +11,9 @@ import pytest
 
 from captioning.oscar_yaml import looks_like_yaml
 from captioning.records import import_commands, read_caption_file
-from captioning.runs import open_regions, prepare
+from captioning.runs import prepare
 from captioning.train import main as train_main
+from captioning.training_data import open_regions
 from features.export import main as export_main
 from features.import_tsv import main as import_main
 from features.store import RegionStore

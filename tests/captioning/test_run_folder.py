@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from torch import distributed
 
+import captioning.run_folder
 from captioning.checkpoints import CheckpointError, read_captioner, write_checkpoint
 from captioning.run_folder import (
     checkpoints,
@@ -160,10 +161,10 @@ def test_only_the_first_process_of_a_run_holds_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with claimed(tmp_path / "run"):
-        monkeypatch.setenv("RANK", "1")
-        with claimed(tmp_path / "run"):
-            pass
-        monkeypatch.setenv("RANK", "0")
+        with monkeypatch.context() as patch:
+            patch.setattr(captioning.run_folder, "is_main_process", lambda: False)
+            with claimed(tmp_path / "run"):
+                pass
         with pytest.raises(OutputError, match="is being written"), claimed(tmp_path / "run"):
             pass
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import captioning.steps
+import captioning.validation
 from captioning.checkpoints import read_captioner, read_info
 from captioning.config import (
     LossConfig,
@@ -23,16 +25,17 @@ from captioning.config import (
     TrainConfig,
     ValidationConfig,
 )
-from captioning.dataset import StepBatches
 from captioning.precision import choose_precision, pick_device
 from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import differences, plain, prepare
 from captioning.schedule import total_steps
+from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids
 from oscar.decoding import generate
 from tests.captioning.small_run import small_config, turns
+from tests.torture.disk import disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,6 +220,21 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(
     assert told.count("\n") == 1
 
 
+def test_a_read_only_disk_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = replace(small_config(tmp_path), out=tmp_path / "disk" / "run")
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    try:
+        with disk(tmp_path / "disk", 1 << 20):
+            subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+            assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    except PermissionError as error:
+        pytest.skip(f"a disk cannot be mounted: {error}")
+    told = capsys.readouterr().err
+    assert "Read-only file system" in told
+    assert str(config.out) in told
+    assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
@@ -239,6 +257,31 @@ def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
     assert read_info(stopped.out / "last").step == 5
     assert main(["--config", str(config_file)]) == 0
     assert digest(stopped, 7) == digest(straight, 7)
+
+
+def test_a_validation_that_a_signal_cuts_short_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = small_config(tmp_path, out="straight")
+    train(straight)
+    stopped = replace(straight, out=tmp_path / "stopped")
+
+    def interrupting(*args: object, **named: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return generate(*args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(captioning.validation, "generate", interrupting)
+        assert train(stopped) == signal.SIGTERM
+    assert read_info(stopped.out / "last").step == 4
+    assert read_info(stopped.out / "last").scores == {}
+    assert train(stopped) is None
+    assert digest(stopped, 7) == digest(straight, 7)
+    validated = [
+        [(e["step"], e["cider"], e["captions"]) for e in events(run) if e["event"] == "validation"]
+        for run in (stopped, straight)
+    ]
+    assert validated[0] == validated[1]
 
 
 def test_other_settings_or_data_are_refused_by_name(tmp_path: Path) -> None:
@@ -477,3 +520,15 @@ def test_the_precision_is_chosen_by_measurement_and_said() -> None:
 def test_a_device_that_is_not_here_is_answered_with_those_that_are() -> None:
     with pytest.raises(ValueError, match="device 'tpu' is not available here; choose from auto, .*cpu"):
         pick_device("tpu")
+
+
+def test_questions_are_refused_where_captions_are_to_be_written(tmp_path: Path) -> None:
+    config = small_config(tmp_path, validation=False)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"image_id": "a.jpg", "question": "狗在做什么？", "answer": "奔跑"}\n', encoding="utf-8"
+    )
+    asked = replace(config, data=replace(config.data, train=pairs))
+    with pytest.raises(ValueError, match=r"pairs\.jsonl: 1 questions with answers, which objective caption"):
+        prepare(asked)
+    assert prepare(replace(asked, objective="pretrain")).training.answers.tolist() == [0]

@@ -94,7 +94,9 @@ def run_again(subject: Subject, place: Path, first: Callable[[], None] = lambda:
         What is not as after the undisturbed run; None where all is.
     """
     if (code := run(subject, place, first)) not in subject.good:
-        return f"run again, it ended with {code}: {subject.said.read_text('utf-8')[-500:]}"
+        said = subject.said.read_text("utf-8")
+        where = said.find("Traceback") if "Traceback" in said else max(0, len(said) - 500)
+        return f"run again, it ended with {code}: {said[where:][:2000]}"
     if problem := subject.difference(place):
         return problem
     left = subject.left_behind(place)

@@ -17,7 +17,7 @@ FEW = {
     "stops": 3,
     "pairs": 1,
     "training-every": 67,
-    "training-pages": 40,
+    "training-pages": 20,
     "tampering-every": 7,
 }
 

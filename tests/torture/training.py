@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,7 @@ from captioning.train import main
 from eval.scorer import Scorer
 from tests.captioning.small_run import CAPTIONS, small_config
 from tests.torture.faults import FAULTS, Counter, Wanted
-from tests.torture.processes import ended, fork
+from tests.torture.processes import Command, ended, fork
 
 OBJECTIVES = ("caption", "scst", "pretrain")
 STEPS = 6
@@ -69,7 +69,7 @@ class Training:
     """
 
     good = (0,)
-    command = staticmethod(main)
+    command: Command = staticmethod(main)
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class Training:
         workers: int = 0,
         keep_last: int = 1,
         before: Before | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         """Make data, and run the command undisturbed.
 
@@ -88,6 +89,7 @@ class Training:
             workers: Processes that prepare batches.
             keep_last: Newest checkpoints kept.
             before: What was done to a run of the same settings, which is there when a run begins.
+            more: Words of the command line.
 
         Raises:
             RuntimeError: The undisturbed run fails.
@@ -101,7 +103,7 @@ class Training:
         config = small_config(folder, objective=objective, steps=STEPS, save_every=SAVE_EVERY, init=init)
         data = replace(config.data, workers=workers)
         config = replace(config, data=data, log_every=1, keep_last=keep_last)
-        self.argv = self._words(folder, config)
+        self.argv = [*self._words(folder, config), *more]
         self._before = self._interrupted(before, folder / "before") if before else None
         self._n_before = BEFORE[before] if before else 0
         self.out = self._finish(folder / "undisturbed", self.argv)

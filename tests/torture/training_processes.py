@@ -14,14 +14,17 @@ from pathlib import Path
 
 from captioning.event_log import LOG_FILE
 from captioning.run_folder import checkpoints, steps_taken
-from tests.torture.processes import ended, run_again
+from tests.torture.processes import Command, ended, run_again
 from tests.torture.training import OBJECTIVES, RUN, STEPS, Training
 
 PATIENCE = 300.0  # seconds until two processes have taken a step, on a busy machine
+WORDS = {"pretrain": ("--parallel", "fsdp")}
+"""Of the command lines of some objectives."""
 
 
-def torchrun(argv: list[str]) -> int:
+def torchrun(argv: list[str] | None = None) -> int:
     """The train command on two processes, in place of this one; ``--standalone`` finds a free port."""
+    assert argv is not None
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     os.execv(sys.executable, [sys.executable, *launch, "-m", "captioning.train", *argv])
 
@@ -29,7 +32,7 @@ def torchrun(argv: list[str]) -> int:
 class TrainingOnTwo(Training):
     """As ``Training``; its child is torchrun."""
 
-    command = staticmethod(torchrun)
+    command: Command = staticmethod(torchrun)
 
 
 @dataclass(kw_only=True)
@@ -77,7 +80,7 @@ def disturb_two_processes(folder: Path, n_points: int, seed: int = 0) -> Process
         what = list(DISTURBANCES)[point % len(DISTURBANCES)]
         objective = OBJECTIVES[point // len(DISTURBANCES) % len(OBJECTIVES)]
         if objective not in subjects:
-            subjects[objective] = TrainingOnTwo(folder / objective, objective)
+            subjects[objective] = TrainingOnTwo(folder / objective, objective, more=WORDS.get(objective, ()))
         subject, place = subjects[objective], folder / str(point)
         place.mkdir()
         child = subject.start(place)

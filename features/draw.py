@@ -188,16 +188,16 @@ def contact_sheet(
     return sheet
 
 
-def with_text(image: Image.Image, lines: Sequence[tuple[str, str]]) -> Image.Image:
-    """A picture with text below it, broken where it would leave the picture.
+def with_text(image: Image.Image, lines: Sequence[tuple[str, str]], *, size: int = 24) -> Image.Image:
+    """A picture with text below it, broken where it would leave the page.
 
     Args:
         image: RGB.
         lines: Texts and their colours; on a machine without a Chinese font, Chinese ones are left out.
+        size: Pixels of a letter; the page is 16 of them wide, or as wide as the picture.
     """
-    path, size = cjk_font(), max(18, image.width // 20)
-    font, gap = _font(path, size), size // 3
-    width = max(image.width, 10 * size)
+    path, gap, width = cjk_font(), size // 3, max(image.width, 16 * size)
+    font = _font(path, size)
     broken = [
         (part, colour)
         for text, colour in lines

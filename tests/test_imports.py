@@ -24,6 +24,7 @@ ARROWS = {
         "features.stop",
         "eval.annotations",
         "eval.cider",
+        "eval.lines",
         "eval.ngrams",
         "eval.protocols",
         "eval.scorer",

@@ -1,0 +1,91 @@
+"""Charts of the page: `app.figures` in, Vega-Lite out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import altair as alt
+
+from app.figures import Bin, Count, Mean
+from eval.shown import shown
+
+BRUSH = "brush"
+"""Name of the part of an axis that somebody marked."""
+HEIGHT = 220
+COLOUR = "#1f6feb"
+
+
+def histogram(bins: Sequence[Bin], title: str, count: str, *, brush: bool = False) -> alt.Chart:
+    """Bars over a scale; with ``brush`` a part of it can be marked."""
+    chart = (
+        alt.Chart(alt.InlineData(values=[asdict(each) for each in bins]))
+        .mark_bar(color=COLOUR, cornerRadius=1)
+        .encode(
+            x=alt.X("low:Q", bin="binned", title=title),
+            x2="high:Q",
+            y=alt.Y("count:Q", title=count, axis=alt.Axis(tickMinStep=1, format="~s")),
+            tooltip=[alt.Tooltip("low:Q"), alt.Tooltip("high:Q"), alt.Tooltip("count:Q", title=count)],
+        )
+        .properties(height=HEIGHT)
+    )
+    return chart.add_params(alt.selection_interval(name=BRUSH, encodings=["x"])) if brush else chart
+
+
+def bars(counts: Sequence[Count], title: str, count: str) -> alt.Chart:
+    """One bar a text, the longest on top."""
+    values = [{"text": shown(each.text, 40), "count": each.count} for each in counts]
+    return (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_bar(color=COLOUR, cornerRadius=1)
+        .encode(
+            y=alt.Y("text:N", sort=None, title=title, axis=alt.Axis(labelLimit=160)),
+            x=alt.X("count:Q", title=count, axis=alt.Axis(tickMinStep=1, format="~s")),
+            tooltip=[alt.Tooltip("text:N", title=title), alt.Tooltip("count:Q", title=count)],
+        )
+        .properties(height=max(HEIGHT, 20 * len(values)))
+    )
+
+
+def dots(means: Sequence[Mean], x: str, y: str, count: str) -> alt.Chart:
+    """A dot a number of boxes, as large as there are pictures."""
+    return (
+        alt.Chart(alt.InlineData(values=[asdict(each) for each in means]))
+        .mark_circle(color=COLOUR, opacity=0.75)
+        .encode(
+            x=alt.X("value:Q", title=x, axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("mean:Q", title=y),
+            size=alt.Size("count:Q", title=count, scale=alt.Scale(range=[30, 400])),
+            tooltip=[
+                alt.Tooltip("value:Q", title=x),
+                alt.Tooltip("mean:Q", title=y, format=".3f"),
+                alt.Tooltip("count:Q", title=count),
+            ],
+        )
+        .properties(height=HEIGHT)
+    )
+
+
+def curves(series: Mapping[str, Sequence[tuple[int, float]]], title: str, step: str, run: str) -> alt.Chart:
+    """One line a run over its steps."""
+    values = [
+        {"run": shown(name, 60), "step": at, "value": value}
+        for name, points in series.items()
+        for at, value in points
+    ]
+    return (
+        alt.Chart(alt.InlineData(values=values))
+        .mark_line(point=len(values) < 200)
+        .encode(
+            x=alt.X("step:Q", title=step),
+            y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
+            color=alt.Color("run:N", title=run, legend=alt.Legend(orient="bottom", labelLimit=240)),
+            tooltip=[
+                alt.Tooltip("run:N", title=run),
+                alt.Tooltip("step:Q", title=step),
+                alt.Tooltip("value:Q", title=title, format=".4f"),
+            ],
+        )
+        .properties(height=HEIGHT)
+        .interactive(bind_y=False)
+    )

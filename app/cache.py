@@ -40,21 +40,29 @@ class CacheFolder:
         places = [home] if output is None else [output / NAME, home]
         return cls(path=next(filter(_can_write, places), None))
 
-    def index(self, key: str, build: Callable[[], Index]) -> Index:
-        """The index of that key, made where it is not there, or is there but damaged."""
+    def load(self, key: str) -> Index | None:
+        """The index of that key; None where it is not there, or is there but damaged."""
         if self.path is None:
-            return build()
-        folder = self.path / f"index-{key[:32]}"
+            return None
         try:
-            return Index.load(folder, key)
+            return Index.load(self._folder(key), key)
         except IndexDamaged:
-            index = build()
-        try:
-            _write(index, folder)
-            _forget_others(folder)
-            return Index.load(folder, key)  # mapped: what was built need not stay in memory
-        except (OSError, IndexDamaged):  # a full disk costs the next start its time, not this one its pages
+            return None
+
+    def keep(self, index: Index) -> Index:
+        """Write an index; the same one, read back where that is possible: mapped, it takes no memory."""
+        if self.path is None:
             return index
+        try:
+            _write(index, self._folder(index.meta.key))
+            _forget_others(self.path)
+        except OSError:  # a full disk costs the next start its time, not this one its pages
+            return index
+        return self.load(index.meta.key) or index
+
+    def _folder(self, key: str) -> Path:
+        assert self.path is not None  # noqa: S101  (asked before)
+        return self.path / f"index-{key[:32]}"
 
     def file(self, name: str, make: Callable[[], bytes]) -> bytes:
         """The bytes kept under a name, made where there are none."""
@@ -98,8 +106,8 @@ def _write(index: Index, folder: Path) -> None:
         raise
 
 
-def _forget_others(folder: Path) -> None:
+def _forget_others(cache: Path) -> None:
     """Remove the indexes made longest ago, but a few."""
-    others = sorted(folder.parent.glob("index-*"), key=lambda each: each.stat().st_mtime_ns, reverse=True)
+    others = sorted(cache.glob("index-*"), key=lambda each: each.stat().st_mtime_ns, reverse=True)
     for old in others[INDEXES_KEPT:]:
         shutil.rmtree(old, ignore_errors=True)

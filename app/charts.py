@@ -16,20 +16,21 @@ HEIGHT = 220
 COLOUR = "#1f6feb"
 
 
-def histogram(bins: Sequence[Bin], title: str, count: str, *, brush: bool = False) -> alt.Chart:
-    """Bars over a scale; with ``brush`` a part of it can be marked."""
+def histogram(bins: Sequence[Bin], title: str, count: str, step: float = 0.05) -> alt.Chart:
+    """Bars over a scale, a part of which can be marked; its numbers are ``step`` apart or more."""
     chart = (
         alt.Chart(alt.InlineData(values=[asdict(each) for each in bins]))
-        .mark_bar(color=COLOUR, cornerRadius=1)
+        .mark_rect(color=COLOUR, cornerRadius=1)
         .encode(
-            x=alt.X("low:Q", bin="binned", title=title),
+            x=alt.X("low:Q", title=title, axis=alt.Axis(tickMinStep=step, grid=False)),
             x2="high:Q",
             y=alt.Y("count:Q", title=count, axis=alt.Axis(tickMinStep=1, format="~s")),
+            y2=alt.datum(0),
             tooltip=[alt.Tooltip("low:Q"), alt.Tooltip("high:Q"), alt.Tooltip("count:Q", title=count)],
         )
         .properties(height=HEIGHT)
     )
-    return chart.add_params(alt.selection_interval(name=BRUSH, encodings=["x"])) if brush else chart
+    return chart.add_params(alt.selection_interval(name=BRUSH, encodings=["x"]))
 
 
 def bars(counts: Sequence[Count], title: str, count: str) -> alt.Chart:
@@ -39,11 +40,11 @@ def bars(counts: Sequence[Count], title: str, count: str) -> alt.Chart:
         alt.Chart(alt.InlineData(values=values))
         .mark_bar(color=COLOUR, cornerRadius=1)
         .encode(
-            y=alt.Y("text:N", sort=None, title=title, axis=alt.Axis(labelLimit=160)),
+            y=alt.Y("text:N", sort=None, title=None, axis=alt.Axis(labelLimit=160, labelOverlap=False)),
             x=alt.X("count:Q", title=count, axis=alt.Axis(tickMinStep=1, format="~s")),
             tooltip=[alt.Tooltip("text:N", title=title), alt.Tooltip("count:Q", title=count)],
         )
-        .properties(height=max(HEIGHT, 20 * len(values)))
+        .properties(height=alt.Step(22))
     )
 
 

@@ -7,14 +7,18 @@ Only ids that were found below the picture folder lead to a file, and only throu
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 from app.boxes import find_lexicon
 from app.build import Detected, build_index, index_key
 from app.cache import CacheFolder
+from app.choice import warm_up
 from app.index import Index, System
 from app.settings import AppConfig
 from app.sources import Captions, read_references, read_systems
@@ -22,6 +26,9 @@ from eval.tag_recall import MIN_SCORE, detections_of_predictions
 from features.images import find_images, picture_path
 from features.store import Regions, RegionStore
 from features.tags import Lexicon
+
+LARGE = 20_000_000
+"""Bytes of caption files from which on another process makes the index; its memory is gone with it."""
 
 
 class Collection:
@@ -88,28 +95,69 @@ def open_collection(config: AppConfig) -> Collection:
     Raises:
         OSError, ValueError: A file that is missing, broken or of another kind; the message says which.
     """
-    assert config.images is not None  # noqa: S101  (with_samples)
-    image_ids = find_images(config.images)
-    if not image_ids:
-        raise ValueError(f"{config.images}: holds no picture; give a folder with pictures: --images DIR")
-    store = None if config.regions is None else RegionStore(config.regions)
-    lexicon = None if store is None else find_lexicon(store)  # reads the file: errors show before the work
+    inputs = _Inputs(config)
     folder = CacheFolder.beside(config)
-    files = (config.references, *config.predictions)
-    key = index_key(image_ids, files, () if store is None else store_files(store.path))
-    index = folder.index(key, lambda: _build(config, key, image_ids, store, lexicon))
-    return Collection(config.images, index, folder, store, lexicon)
+    index = folder.load(inputs.key)
+    if index is None and folder.path is not None and inputs.n_bytes > LARGE:
+        _make_in_a_process_of_its_own(config, len(inputs.image_ids))
+        index = folder.load(inputs.key)
+    if index is None:
+        index = folder.keep(inputs.index())
+    warm_up()
+    return Collection(inputs.root, index, folder, inputs.store, inputs.lexicon)
 
 
-def _build(
-    config: AppConfig, key: str, image_ids: Sequence[str], store: RegionStore | None, lexicon: Lexicon | None
-) -> Index:
-    references = read_references(config.references, image_ids)
-    systems = read_systems(config.predictions, image_ids, references.numbers)
-    detected = (
-        detected_in_captions(systems) if store is None else detected_in_regions(image_ids, store, lexicon)
-    )
-    return build_index(key, image_ids, systems, references, detected)
+class _Inputs:
+    """What the settings name, found and opened; captions are read only where there is no index."""
+
+    def __init__(self, config: AppConfig) -> None:
+        assert config.images is not None  # noqa: S101  (with_samples)
+        self.config = config
+        self.root = config.images
+        self.image_ids = find_images(config.images)
+        if not self.image_ids:
+            raise ValueError(f"{config.images}: holds no picture; give a folder with pictures: --images DIR")
+        self.store = None if config.regions is None else RegionStore(config.regions)
+        # reads the file: errors show before the work
+        self.lexicon = None if self.store is None else find_lexicon(self.store)
+        captions = (config.references, *config.predictions)
+        self.key = index_key(
+            self.image_ids, captions, [] if self.store is None else store_files(self.store.path)
+        )
+        self.n_bytes = sum(path.stat().st_size for path in captions if path is not None and path.is_file())
+
+    def index(self) -> Index:
+        """Made of the files."""
+        references = read_references(self.config.references, self.image_ids)
+        systems = read_systems(self.config.predictions, self.image_ids, references.numbers)
+        if self.store is None:
+            detected = detected_in_captions(systems)
+        else:
+            detected = detected_in_regions(self.image_ids, self.store, self.lexicon)
+        return build_index(self.key, self.image_ids, systems, references, detected)
+
+
+def _make_in_a_process_of_its_own(config: AppConfig, n_pictures: int) -> None:
+    """Keep an index that takes much memory to make, which this process then never holds."""
+    sys.stderr.write(f"app: making the index of {n_pictures} pictures; this is done once\n")
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            problem = pool.submit(_make, config).result()
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "the process that makes the index was killed, probably for want of memory; open fewer files"
+        ) from error
+    if problem:
+        raise ValueError(problem)
+
+
+def _make(config: AppConfig) -> str:
+    """Make and keep the index; what is wrong with the files, as exceptions of readers cannot all be sent."""
+    try:
+        CacheFolder.beside(config).keep(_Inputs(config).index())
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def store_files(path: Path) -> list[Path]:

@@ -80,6 +80,11 @@ def quiet(text: str) -> str:
     return f'<p class="ts-quiet" role="status">{as_html(text)}</p>'
 
 
+def note(text: str) -> str:
+    """A remark in small letters."""
+    return f'<p class="ts-note">{as_html(text)}</p>'
+
+
 def heading(text: str) -> str:
     """Above a part of a view."""
     return f'<h2 class="ts-heading">{as_html(text)}</h2>'

@@ -77,6 +77,7 @@ mark.n4 { background: rgba(var(--ts-mark), .38); }
 :focus-visible { outline: 2px solid #1f6feb; outline-offset: 2px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .9rem; padding-right: .9rem; }
+  .st-key-toolbar > :first-child { flex: 1 1 100%; }
   .st-key-gallery { grid-template-columns: 1fr 1fr; gap: .6rem; }
   .ts-card p { margin: .4rem .5rem; font-size: .9rem; }
   .ts-card div.chips { margin: 0 .5rem .3rem; }

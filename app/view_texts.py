@@ -23,8 +23,8 @@ VIEW_TEXTS: dict[str, tuple[str, str]] = {
     "alternatives": ("候选描述", "Alternatives"),
     "alternatives_of": ("{count} 条候选描述", "{count} alternatives"),
     "rank": ("名次", "Rank"),
-    "log_prob": ("对数概率", "Log-probability"),
-    "score_per_piece": ("每词片平均", "Mean a piece"),
+    "log_prob": ("对数概率", "Log-prob."),
+    "score_per_piece": ("每词片", "A piece"),
     "human": ("人工描述", "Human captions"),
     "marks_note": (
         "绿色：描述与人工描述共有的词，颜色越深，连在一起的词越多（最多四个）。",
@@ -49,10 +49,10 @@ VIEW_TEXTS: dict[str, tuple[str, str]] = {
     "basis_attention": ("注意力", "Attention"),
     "basis_importance": ("逐区遮挡", "Leave one out"),
     "basis_attention_note": (
-        "{checkpoint} 写这个词时注意力的去向（各层各头的平均，相对于最大值）。"
+        "{checkpoint} 写这个词时注意力的去向（各层各头的平均；只显示高于各区域均值的部分）。"
         "注意力说明看了哪里，不说明起了多大作用。",
-        "Where the attention of {checkpoint} goes as it writes the word (mean of layers and heads, relative "
-        "to the largest). It shows what was looked at, not whether it mattered.",
+        "Where the attention of {checkpoint} goes as it writes the word (mean of layers and heads; shown is "
+        "what is above the mean of all regions). It shows what was looked at, not whether it mattered.",
     ),
     "basis_importance_note": (
         "去掉一个区域后，{checkpoint} 写出这个词的对数概率下降多少（相对于最大值；标签不变）。",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from app.address import Basis
 from eval.overlap import token_places
 from eval.segmenters import SEGMENTERS
 
@@ -43,10 +44,15 @@ def importance_by_word(words: Sequence[Word], found: Importance) -> NDArray[np.f
     return _gathered(words, found.places, found.regions)[0]
 
 
-def heat(values: NDArray[np.float32]) -> list[float]:
-    """How much each region is filled: its share of the largest; nothing where no region counts."""
-    largest = float(values.max(initial=0.0))
-    return [max(0.0, float(value)) / largest if largest > 0 else 0.0 for value in values]
+def heat(values: NDArray[np.float32], basis: Basis) -> list[float]:
+    """How much each region is filled, 0 to 1; nothing where no region stands out.
+
+    Attention is spread over all regions, so that what is above their mean is shown; of importance, what is
+    above nothing. The largest is 1.
+    """
+    above = values - (values.mean() if basis == "attention" and len(values) else 0.0)
+    largest = float(above.max(initial=0.0))
+    return [max(0.0, float(value)) / largest if largest > 1e-9 else 0.0 for value in above]
 
 
 def _gathered(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ from app import looks
 from app.address import BASES
 from app.boxes import Seen
 from app.live import NoCaptioner
-from app.page import Page, bound, refuse, taker
+from app.page import Page, bound, go, refuse, taker
 from app.text import as_label
 from app.words import heat, words_of
 from eval.shown import shown
@@ -33,16 +33,7 @@ def attention_panel(page: Page, image_id: str, seen: Seen, said: Mapping[str, st
     words = words_of(said[of])
     picked = address.word if address.word is not None and address.word < len(words) else None
     with st.container(key="words"):
-        st.html(looks.heading(page.label("rests_on")))
-        if len(said) > 1:
-            st.selectbox(
-                page.label("system"),
-                list(said),
-                key=bound("of", of),
-                format_func=shown,
-                on_change=taker("of"),
-                label_visibility="collapsed",
-            )
+        choose(page, list(said), of)
         st.pills(
             page.label("words_of_caption"),
             range(len(words)),
@@ -51,18 +42,10 @@ def attention_panel(page: Page, image_id: str, seen: Seen, said: Mapping[str, st
             on_change=taker("word"),
             label_visibility="collapsed",
         )
-        if picked is None:
-            st.html(looks.quiet(page.label("click_a_word")))
-            return None
-        st.segmented_control(
-            page.label("basis"),
-            BASES,
-            key=bound("by", address.by),
-            format_func=lambda basis: page.label(f"basis_{basis}"),
-            on_change=taker("by", lambda basis: basis or address.by),
-            label_visibility="collapsed",
-        )
-        st.html(looks.quiet(page.label(f"basis_{address.by}_note", checkpoint=page.config.checkpoint)))
+        note = "click_a_word" if picked is None else f"basis_{address.by}_note"
+        st.html(looks.note(page.label(note, checkpoint=page.config.checkpoint)))
+    if picked is None:
+        return None
     try:
         with st.spinner(page.label("working")):
             store = page.collection.store if seen.stored else None
@@ -70,4 +53,28 @@ def attention_panel(page: Page, image_id: str, seen: Seen, said: Mapping[str, st
     except NoCaptioner as error:
         refuse(page, "no_attention", str(error))
         return None
-    return heat(values)
+    return heat(values, address.by)
+
+
+def choose(page: Page, systems: Sequence[str], of: str) -> None:
+    """In which sense, and of whose caption."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.html(looks.heading(page.label("rests_on")), width="content")
+        st.segmented_control(
+            page.label("basis"),
+            BASES,
+            key=bound("by", page.address.by),
+            format_func=lambda basis: page.label(f"basis_{basis}"),
+            on_change=taker("by", lambda basis: basis or page.address.by),
+            label_visibility="collapsed",
+        )
+        if len(systems) > 1:
+            st.selectbox(
+                page.label("system"),
+                systems,
+                key=bound("of", of),
+                format_func=shown,
+                on_change=lambda: go(of=st.session_state.of, word=None),
+                label_visibility="collapsed",
+                width=180,
+            )

@@ -53,7 +53,7 @@ def one_caption(page: Page, name: str, said: PredictedCaption, marks: Overlaps, 
     """One system's caption with its alternatives."""
     title = page.label("caption") if name == LIVE else name
     st.html(looks.caption(title, marks.captions[place], small=place > 0))
-    if said.alternatives:
+    if len(said.alternatives) > 1:
         with st.expander(page.label("alternatives_of", count=len(said.alternatives)), expanded=place == 0):
             columns = [page.label(key) for key in ("rank", "caption", "score_per_piece", "log_prob")]
             st.html(looks.alternatives_table("", columns, said))

@@ -92,12 +92,12 @@ def numbers(page: Page, system: System) -> None:
             )
             values = system.numbers(asked.metric)
             top = max(1.0, ceil(10 * np.nanmax(values)) / 10)
-            between(page, "score", asked.score, top, 0.05, METRIC_TITLES[asked.metric])
+            between(page, "score", asked.score, top, 0.05, METRIC_TITLES[asked.metric], "%.2f")
     longest = int(system.lengths.max(initial=1))
-    between(page, "length", asked.length, float(max(1, longest)), 1.0, page.label("length"))
+    between(page, "length", asked.length, float(max(1, longest)), 1.0, page.label("length"), "%d")
 
 
-def between(page: Page, name: str, asked: Range, top: float, step: float, label: str) -> None:
+def between(page: Page, name: str, asked: Range, top: float, step: float, label: str, form: str) -> None:
     """A slider with two ends; at its own ends it is open."""
     low, high = (
         (0.0 if asked[0] is None else min(asked[0], top)),
@@ -108,7 +108,13 @@ def between(page: Page, name: str, asked: Range, top: float, step: float, label:
         return (ends[0] or None, ends[1] if ends[1] < top else None)
 
     st.slider(
-        label, 0.0, top, step=step, key=bound(name, (min(low, high), high)), on_change=taker(name, read)
+        label,
+        0.0,
+        top,
+        step=step,
+        format=form,
+        key=bound(name, (min(low, high), high)),
+        on_change=taker(name, read),
     )
 
 

@@ -68,18 +68,14 @@ def scores(page: Page, system: System) -> None:
             label_visibility="collapsed",
         )
     bins = score_bins(system, metric, page.rows(score=ANY))
-    brushed(
-        page, "score", charts.histogram(bins, METRIC_TITLES[metric], page.label("n_pictures"), brush=True)
-    )
+    brushed(page, "score", charts.histogram(bins, METRIC_TITLES[metric], page.label("n_pictures")))
 
 
 def lengths(page: Page, system: System) -> None:
     """Words of a caption."""
     st.html(looks.heading(page.label("chart_lengths")))
     bins = length_bins(system, page.rows(length=ANY))
-    brushed(
-        page, "length", charts.histogram(bins, page.label("length"), page.label("n_pictures"), brush=True)
-    )
+    brushed(page, "length", charts.histogram(bins, page.label("length"), page.label("n_pictures"), step=1.0))
 
 
 def brushed(page: Page, name: str, chart: alt.Chart) -> None:

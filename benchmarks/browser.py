@@ -159,7 +159,7 @@ def regions(image_id: str, random_numbers: np.random.Generator) -> Regions:
 
 @contextmanager
 def served(arguments: list[str]) -> Iterator[tuple[str, int, float, int]]:
-    """The app on some files: address, process, seconds until it answered, MB held till then with its children."""
+    """The app on some files: address, process, seconds until it answered, most MB until then."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -267,7 +267,7 @@ def read(address: str) -> dict[str, float]:
     """What a reader waits for."""
     from playwright.sync_api import sync_playwright
 
-    from tests.e2e.test_browser import CHROMIUM, FLAGS
+    from tests.e2e.browsing import CHROMIUM, FLAGS
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())

@@ -196,6 +196,23 @@ def test_a_damaged_index_is_made_again(tmp_path: Path) -> None:
     assert (first / "system-0.arrow").stat().st_size > 100
 
 
+def test_an_index_made_in_a_process_of_its_own_is_the_same(
+    collection: Collection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = parse(make_collection(tmp_path))
+    monkeypatch.setattr("app.data.LARGE", 0)
+    opened = open_collection.__wrapped__(config)
+    assert "making the index of 3 pictures; this is done once" in capsys.readouterr().err
+    assert [system.meta for system in opened.systems] == [system.meta for system in collection.systems]
+    assert opened.systems[0].predicted(0) == collection.systems[0].predicted(0)
+    (tmp_path / "first.json").write_text("nothing known", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"first\.json: found text that starts with 'nothing known'"):
+        open_collection.__wrapped__(config)
+
+
 def test_where_nothing_can_be_written_everything_is_shown_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

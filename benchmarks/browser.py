@@ -158,16 +158,15 @@ def regions(image_id: str, random_numbers: np.random.Generator) -> Regions:
 
 
 @contextmanager
-def served(arguments: list[str]) -> Iterator[tuple[str, int, float, int]]:
+def served(arguments: list[str], log: Path = Path(os.devnull)) -> Iterator[tuple[str, int, float, int]]:
     """The app on some files: address, process, seconds until it answered, most MB until then."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     started, most = time.perf_counter(), 0
-    app = subprocess.Popen(
-        [sys.executable, "-m", "app", *arguments, "--port", str(port), "--language", "en"],
-        stdout=subprocess.DEVNULL,
-    )
+    words = [sys.executable, "-m", "app", *arguments, "--port", str(port), "--language", "en"]
+    with log.open("w") as file:
+        app = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
     try:
         address = f"http://127.0.0.1:{port}/"
         while time.perf_counter() - started < BUILD_SECONDS:

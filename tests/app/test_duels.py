@@ -28,11 +28,12 @@ def index() -> Index:
 
 
 def test_wins_and_losses_are_counted_where_both_have_a_score(index: Index) -> None:
-    found = by_score(*index.systems, ALL)
+    one, two = index.systems
+    found = by_score(one, two, ALL)
     assert (found.wins, found.ties, found.losses, found.total) == (1, 1, 1, 3)
-    other = by_score(*index.systems[::-1], ALL)
+    other = by_score(two, one, ALL)
     assert (other.wins, other.losses) == (found.losses, found.wins)
-    assert by_score(*index.systems, ALL[:1]).wins == by_score(*index.systems, ALL[:1]).total == 1
+    assert by_score(one, two, ALL[:1]).wins == by_score(one, two, ALL[:1]).total == 1
     assert n_differing(index.systems, ALL) == 4
     assert n_differing(index.systems, ALL[2:3]) == 0
 

@@ -74,6 +74,9 @@ def streamlit_settings(port: int) -> dict[str, str]:
         "browser.serverAddress": ADDRESS,
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
+        # Streamlit's own red would look like an error beside the colours of scores.
+        "theme.light.primaryColor": "#0b5cd5",
+        "theme.dark.primaryColor": "#78aeff",
     }
 
 

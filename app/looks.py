@@ -24,12 +24,12 @@ def data_uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
-def card(image: bytes | str, text: str | None, no_caption: str, chips: Sequence[str], alt: str) -> str:
+def card(image: bytes | str, texts: Sequence[str], no_caption: str, chips: Sequence[str], alt: str) -> str:
     """One picture of the gallery.
 
     Args:
         image: Its JPEG, or why there is none.
-        text: What is said of it.
+        texts: What is said of it.
         no_caption: What stands there where nothing is.
         chips: Markup of `cider_chip` and `chip`.
         alt: For those who cannot see the picture.
@@ -38,7 +38,8 @@ def card(image: bytes | str, text: str | None, no_caption: str, chips: Sequence[
         top = f'<img src="{data_uri(image)}" alt="{as_html(alt)}" loading="lazy">'
     else:
         top = f'<div class="ts-broken">{as_html(image)}</div>'
-    said = f'<p lang="zh">{as_html(text)}</p>' if text else f'<p class="ts-quiet">{as_html(no_caption)}</p>'
+    said = "".join(f'<p lang="zh">{as_html(text)}</p>' for text in texts)
+    said = said or f'<p class="ts-quiet">{as_html(no_caption)}</p>'
     below = f'<div class="chips">{"".join(chips)}</div>' if chips else ""
     return f'<div class="ts-card">{top}{said}{below}</div>'
 

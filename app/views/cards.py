@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
@@ -15,10 +15,19 @@ from features.images import ImageError
 
 Remark = Callable[[int], str]
 """Row -> what else to say on its card; nothing where it is empty."""
+Say = Callable[[int], Sequence[str]]
+"""Row -> its captions."""
 
 
-def cards(page: Page, rows: Ints, remark: Remark | None = None) -> None:
-    """A page of the rows, or what to say where there are none."""
+def cards(page: Page, rows: Ints, remark: Remark | None = None, say: Say | None = None) -> None:
+    """A page of the rows, or what to say where there are none.
+
+    Args:
+        page: The page.
+        rows: All that could be shown.
+        remark: What else to say of a picture.
+        say: What stands for its caption.
+    """
     if not len(rows):
         st.info(page.label("nothing_found"), icon=":material/search_off:")
         if page.address.filters.n_active:
@@ -28,24 +37,25 @@ def cards(page: Page, rows: Ints, remark: Remark | None = None) -> None:
     number = min(page.address.page, n_pages)
     start = (number - 1) * page.address.size
     shown = rows[start : start + page.address.size].tolist()
-    texts = captions_of(page, shown)
+    say = say or captions_of(page, shown)
     with st.container(key="gallery"):
         for place, row in enumerate(shown):
-            card(page, place, row, texts.get(row), remark(row) if remark else "")
+            card(page, place, row, say(row), remark(row) if remark else "")
     if n_pages > 1:
         pager(page, number, n_pages)
 
 
-def captions_of(page: Page, rows: Sequence[int]) -> Mapping[int, str]:
-    """Row -> caption; made now where no file has any."""
-    if page.system is not None:
-        return {row: text for row in rows if (text := page.system.caption(row)) is not None}
-    index = page.collection.index
-    made = live_captions(page, [index.image_id(row) for row in rows])
-    return {row: made[name].said.caption for row in rows if (name := index.image_id(row)) in made}
+def captions_of(page: Page, rows: Sequence[int]) -> Say:
+    """The captions of some rows; made now where no file has any."""
+    system = page.system
+    if system is not None:
+        return lambda row: [text] if (text := system.caption(row)) else []
+    name = page.collection.index.image_id
+    made = live_captions(page, [name(row) for row in rows])
+    return lambda row: [made[name(row)].said.caption] if name(row) in made else []
 
 
-def card(page: Page, place: int, row: int, text: str | None, remark: str) -> None:
+def card(page: Page, place: int, row: int, texts: Sequence[str], remark: str) -> None:
     """One picture; the button lies over all of it."""
     image_id = page.collection.index.image_id(row)
     chips = []
@@ -57,7 +67,8 @@ def card(page: Page, place: int, row: int, text: str | None, remark: str) -> Non
         chips.append(looks.chip(remark))
     with st.container(key=f"card-{place}"):
         image = small_picture(page, image_id)
-        st.html(looks.card(image, text, page.label("no_caption"), chips, alt=text or image_id))
+        alt = texts[0] if texts else image_id
+        st.html(looks.card(image, texts, page.label("no_caption"), chips, alt))
         st.button(
             page.label("view_picture", number=place + 1),
             key=f"view-{place}",

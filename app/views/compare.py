@@ -36,7 +36,7 @@ def compare(page: Page) -> None:
     else:
         toolbar(page)
         status(page, len(rows))
-        cards(page, rows, lambda row: remark(page, row))
+        cards(page, rows, lambda row: remark(page, row), lambda row: said(page, row))
 
 
 def choose(page: Page) -> None:
@@ -86,6 +86,14 @@ def remark(page: Page, row: int) -> str:
     """By how much the first system's CIDEr differs from the second's."""
     first, second = (system.scores(row).get("cider") for system in page.against[:2])
     return "" if first is None or second is None else f"Δ CIDEr {first - second:+.2f}"
+
+
+def said(page: Page, row: int) -> list[str]:
+    """What the systems say, in their order; once where all say the same."""
+    texts = [system.caption(row) or page.label("no_caption") for system in page.against]
+    if len(set(texts)) == 1:
+        return texts[:1]
+    return [f"{place}. {text}" for place, text in enumerate(texts, start=1)]
 
 
 def duel(page: Page, row: int, rows: Ints) -> None:

@@ -76,7 +76,7 @@ def streamlit_settings(port: int) -> dict[str, str]:
         "client.toolbarMode": "minimal",
         # Streamlit's own red would look like an error beside the colours of scores.
         "theme.light.primaryColor": "#0b5cd5",
-        "theme.dark.primaryColor": "#78aeff",
+        "theme.dark.primaryColor": "#3d78df",
     }
 
 

@@ -14,6 +14,8 @@ BRUSH = "brush"
 """Name of the part of an axis that somebody marked."""
 HEIGHT = 220
 COLOUR = "#1f6feb"
+COLOURS = (COLOUR, "#d97706", "#2da44e", "#bf3989", "#8250df", "#57606a")
+"""Of runs side by side; they can be told apart in light and dark."""
 
 
 def histogram(bins: Sequence[Bin], title: str, count: str, step: float = 0.05) -> alt.Chart:
@@ -80,7 +82,12 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], title: str, step: 
         .encode(
             x=alt.X("step:Q", title=step),
             y=alt.Y("value:Q", title=title, scale=alt.Scale(zero=False)),
-            color=alt.Color("run:N", title=run, legend=alt.Legend(orient="bottom", labelLimit=240)),
+            color=alt.Color(
+                "run:N",
+                title=None,
+                scale=alt.Scale(range=list(COLOURS)),
+                legend=alt.Legend(orient="top", labelLimit=240) if len(series) > 1 else None,
+            ),
             tooltip=[
                 alt.Tooltip("run:N", title=run),
                 alt.Tooltip("step:Q", title=step),

@@ -69,13 +69,6 @@ def figure(image: bytes, alt: str, overlay: str = "") -> str:
     )
 
 
-def small_figure(image: bytes | str, alt: str) -> str:
-    """A picture, or why there is none."""
-    if isinstance(image, str):
-        return f'<div class="ts-broken">{as_html(image)}</div>'
-    return f'<img src="{data_uri(image)}" alt="{as_html(alt)}" style="width: 100%; border-radius: .4rem">'
-
-
 def quiet(text: str) -> str:
     """A note."""
     return f'<p class="ts-quiet" role="status">{as_html(text)}</p>'

@@ -77,7 +77,7 @@ VIEW_TEXTS: dict[str, tuple[str, str]] = {
     ),
     "no_scores": ("没有可比的得分。", "There are no scores to compare."),
     "votes": ("投票", "Votes"),
-    "tie": ("不分上下（0）", "Tie (0)"),
+    "tie": ("不分上下", "Tie"),
     "vote_for": ("第 {number} 条最好", "{number} is best"),
     "which_is_best": ("哪一条最好？", "Which is best?"),
     "votes_in": ("投票保存在 {path}", "Votes are kept in {path}"),

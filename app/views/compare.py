@@ -8,14 +8,16 @@ import streamlit as st
 
 from app import looks
 from app.choice import neighbours
-from app.duels import Duel, by_score, n_differing, vote_counts, vote_of
+from app.duels import CLOSE, Duel, by_score, n_differing, vote_counts, vote_of
 from app.index import Ints, System
 from app.notes import TIE
-from app.page import Page, bound, go, taker, write_note
+from app.page import Page, bound, go, refuse, taker, write_note
 from app.said import overlaps
-from app.views.cards import cards, small_picture
+from app.thumbnails import picture
+from app.views.cards import cards
 from app.views.gallery import status, toolbar
 from eval.shown import shown
+from features.images import ImageError
 
 MOST = 4
 """Systems side by side."""
@@ -85,7 +87,9 @@ def show_duel(page: Page, found: Duel) -> None:
 def remark(page: Page, row: int) -> str:
     """By how much the first system's CIDEr differs from the second's."""
     first, second = (system.scores(row).get("cider") for system in page.against[:2])
-    return "" if first is None or second is None else f"Δ CIDEr {first - second:+.2f}"
+    if first is None or second is None or abs(first - second) < CLOSE:
+        return ""
+    return f"Δ CIDEr {first - second:+.2f}"
 
 
 def said(page: Page, row: int) -> list[str]:
@@ -103,11 +107,19 @@ def duel(page: Page, row: int, rows: Ints) -> None:
     way(page, before, after, place, len(rows))
     left, right = st.columns([2, 3], gap="large")
     with left:
-        st.html(looks.small_figure(small_picture(page, image_id), alt=image_id))
+        whole_picture(page, image_id)
         st.html(looks.quiet(image_id))
     with right:
         contestants(page, row)
         vote_buttons(page, image_id, after)
+
+
+def whole_picture(page: Page, image_id: str) -> None:
+    """The picture, or why there is none."""
+    try:
+        st.markdown(looks.figure(picture(page.collection, image_id), alt=image_id), unsafe_allow_html=True)
+    except (ImageError, ValueError) as error:
+        refuse(page, "unreadable", str(error))
 
 
 def way(page: Page, before: int | None, after: int | None, place: int | None, total: int) -> None:

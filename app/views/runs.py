@@ -12,7 +12,7 @@ from app.page import Page, bound, taker
 from app.training import Run, card, differences, find_runs, read_run, without_pictures
 from eval.shown import shown
 
-FIRST = ("loss", "cider", "bleu-4", "rouge-l", "learning_rate")
+FIRST = ("loss", "cider", "bleu-4", "rouge-l", "learning_rate", "grad_norm")
 """Curves in this order, then the others by name."""
 
 

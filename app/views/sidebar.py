@@ -23,9 +23,10 @@ def sidebar(page: Page) -> None:
     """All of it."""
     with st.sidebar:
         st.html(f'<h1 class="ts-title">{page.label("title")}</h1>')
-        choose_system(page)
-        with st.expander(page.label("filters"), expanded=True, icon=":material/filter_alt:"):
-            filters(page)
+        if page.address.view not in ("try", "runs"):
+            choose_system(page)
+            with st.expander(page.label("filters"), expanded=True, icon=":material/filter_alt:"):
+                filters(page)
         with st.expander(page.label("saved_views"), icon=":material/bookmark:"):
             saved_views(page)
         with st.expander(page.label("appearance"), icon=":material/contrast:"):

@@ -20,6 +20,7 @@ COMMANDS = {
     "selfcheck": ("features.selfcheck", "compare a detector with features that somebody published"),
     "train-detector": ("features.train_detector", "train the mini detector on PASCAL VOC"),
     "clean": ("captioning.clean", "clean a text corpus or the captions of a data set"),
+    "validate": ("captioning.validate", "list every problem of caption files and corpora; count, convert"),
     "train": ("captioning.train", "train a captioner; without arguments, a one-minute run on the samples"),
     "count-ngrams": (
         "captioning.count_ngrams",

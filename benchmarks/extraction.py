@@ -1,6 +1,6 @@
-"""How fast pictures become regions, beside the stages alone and beside a plain loop.
+"""How fast pictures become regions, beside the stages alone (`extraction_peers`: beside a plain loop).
 
-    python -m benchmarks.extraction --detectron2 build/detectron2 --out benchmarks/results/extraction.json
+    python -m benchmarks.extraction --out benchmarks/results/extraction.json
 
 The samples are repeated as hard links; every measurement is the extraction of the command, to a finished
 file.
@@ -8,11 +8,9 @@ file.
 - The detector replaced by one that only waits, so many pictures a second, as a GPU would: the rate of the
   pipeline, from its start to the last sealed file, over the smaller of that and of the decode processes alone
   (their first picture to their last, before and after).
-- The mini detector on the processor: wall time, of processes that start afresh, over the CPU seconds of
-  decoding and of the detector, each alone, before and after, spread over all cores; and where the time went.
-- torchvision's Faster R-CNN and detectron2's R50-C4, with random weights, beside the loop that people write:
-  open, call the model, one picture at a time (detectron2's by its DefaultPredictor). --detectron2 is a folder
-  with the package, as `make detectron2` makes it; without it this part is left out.
+- The mini detector on the processor, in one process and in one a core: wall time, of processes that start
+  afresh, over the CPU seconds of decoding and of the detector, each alone, before and after, spread over all
+  cores; and where the time went.
 
 With a GPU the same program measures it; the CPU seconds then are of the processor's part alone.
 """
@@ -23,17 +21,13 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torchvision.models.detection import fasterrcnn_resnet50_fpn
-from torchvision.transforms.functional import pil_to_tensor
 
 from benchmarks.captioning_at_scale import link_samples
 from benchmarks.machine import machine
@@ -42,6 +36,8 @@ from benchmarks.waiting_detector import Waiting
 from features.backends.base import Backend, load_backend, pick_device
 from features.backends.mini import SquashPreprocessor
 from features.decoding import Failure, PictureDataset, cores, decode_pictures, default_workers
+from features.devices import extract_on_devices
+from features.extract_config import ExtractConfig
 from features.extraction import Extraction
 from features.images import find_images
 from features.pipeline import form_batches
@@ -142,9 +138,18 @@ def with_waiting_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
     return found
 
 
-def with_mini_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
-    """Wall time beside the CPU seconds that the work takes, in rounds: the machine has slow phases."""
+def with_mini_detector(root: Path, image_ids: list[str], processes: int) -> dict[str, Any]:
+    """Wall time beside the CPU seconds that the work takes, in rounds: the machine has slow phases.
+
+    Args:
+        root: folder of the pictures.
+        image_ids: of all rounds.
+        processes: 1, whose detector uses all cores, or as many as there are cores, each with its detector
+            and its decode process (--devices cpu,cpu).
+    """
     backend, device = load_backend("mini"), pick_device("auto")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // processes))
     cpu_seconds(backend, root, image_ids[:BATCH])  # warm
     decoding = detecting = 0.0
     rounds = []
@@ -152,16 +157,17 @@ def with_mini_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
         names = image_ids[number::ROUNDS]
         half = len(names) // 2
         before = cpu_seconds(backend, root, names[:half])
-        report = afresh("mini", None, root, names)
+        report = afresh("mini", None, root, names) if processes == 1 else on_cores(root, names, processes)
         after = cpu_seconds(backend, root, names[half:])
         decoding += before[0] + after[0]
         detecting += before[1] + after[1]
         rounds.append((report, sum(before + after)))
+    torch.set_num_threads(threads)
     wall = sum(report.seconds for report, _ in rounds)
     return {
         "device": str(device),
         "cores": cores(),
-        "decode_processes": default_workers(device),
+        "processes": processes,
         "pictures": len(image_ids),
         "cpu_seconds_decoding": round(decoding, 2),
         "cpu_seconds_detector": round(detecting, 2),
@@ -171,6 +177,19 @@ def with_mini_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
         "pictures_per_second": round(len(image_ids) / wall, 2),
         "shares of the last round": shares(rounds[-1][0]),
     }
+
+
+def on_cores(root: Path, image_ids: list[str], processes: int) -> Report:
+    """An extraction by several processes on the CPU, as the command runs it with --devices."""
+    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        images = Path(folder, "images")
+        images.mkdir()
+        for image_id in image_ids:
+            (images / image_id).hardlink_to(root / image_id)
+        config = ExtractConfig(
+            images=images, out=Path(folder, "regions.h5"), backend="mini", batch_size=BATCH
+        )
+        return extract_on_devices(config, ["cpu"] * processes)
 
 
 def cpu_seconds(backend: Backend, root: Path, image_ids: list[str]) -> tuple[float, float]:
@@ -190,102 +209,29 @@ def cpu_seconds(backend: Backend, root: Path, image_ids: list[str]) -> tuple[flo
     return decoding, detecting
 
 
-def beside(
-    loop: Callable[[Path], object], backend: str, weights: Path, root: Path, image_ids: list[str]
-) -> dict[str, Any]:
-    """The extraction beside a loop over single pictures; the loop goes first and last, its mean counts."""
-
-    def seconds_of_loop() -> float:
-        started = time.perf_counter()
-        for image_id in image_ids:
-            loop(root / image_id)
-        return time.perf_counter() - started
-
-    loop(root / image_ids[0])  # warm
-    before = seconds_of_loop()
-    report = afresh(backend, weights, root, image_ids)
-    looped = (before + seconds_of_loop()) / 2
-    return {
-        "pictures": len(image_ids),
-        "loop_per_second": round(len(image_ids) / looped, 3),
-        "extraction_per_second": round(len(image_ids) / report.seconds, 3),
-        "extraction_over_loop": round(looped / report.seconds, 3),
-        "shares": shares(report),
-    }
-
-
-def beside_torchvision(root: Path, image_ids: list[str]) -> dict[str, Any]:
-    """Torchvision's own model and ours of the same weights."""
-    torch.manual_seed(0)
-    model = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None).eval()
-    for name, values in model.named_parameters():
-        if name.endswith("bn3.weight"):
-            values.data.fill_(0.2)  # so that the sums of random blocks stay within float16
-    path = root.parent / "fasterrcnn_resnet50_fpn.pth"
-    torch.save(model.state_dict(), path)
-    device = pick_device("auto")
-    model.to(device)
-
-    @torch.inference_mode()
-    def loop(picture: Path) -> object:
-        image = pil_to_tensor(Image.open(picture).convert("RGB")).float() / 255
-        return model([image.to(device)])
-
-    return beside(loop, "torchvision", path, root, image_ids)
-
-
-def beside_detectron2(package: Path, root: Path, image_ids: list[str]) -> dict[str, Any]:
-    """detectron2's predictor and our C4 graph, of the same weights."""
-    sys.path.insert(0, str(package))
-    from detectron2.config import get_cfg
-    from detectron2.engine import DefaultPredictor
-
-    config = get_cfg()
-    zoo = next(package.rglob("COCO-Detection/faster_rcnn_R_50_C4_1x.yaml"))
-    config.merge_from_file(str(zoo))
-    config.MODEL.WEIGHTS = ""
-    config.MODEL.DEVICE = str(pick_device("auto"))
-    torch.manual_seed(0)
-    predictor = DefaultPredictor(config)
-    for name, norm in predictor.model.named_modules():
-        if name.endswith("conv3.norm"):
-            norm.weight.fill_(0.2)
-    path = root.parent / "model_final.pth"
-    torch.save({"model": predictor.model.state_dict()}, path)
-
-    def loop(picture: Path) -> object:
-        bgr = np.asarray(Image.open(picture).convert("RGB"))[:, :, ::-1]
-        return predictor(bgr)
-
-    return beside(loop, "c4", path, root, image_ids)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pictures", type=int, default=1360, help="of the mini detector")
-    parser.add_argument("--slow_pictures", type=int, default=34, help="beside torchvision and detectron2")
-    parser.add_argument("--detectron2", type=Path, help="folder that holds the package")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(dir=".", prefix=".extraction-") as folder:
         root = Path(folder, "links")
-        link_samples(root, max(SECONDS * max(RATES), arguments.pictures, arguments.slow_pictures))
+        link_samples(root, max(SECONDS * max(RATES), arguments.pictures))
         image_ids = find_images(root)
-        few = image_ids[: arguments.slow_pictures]
         result = {
             "what": f"samples repeated, batches of {BATCH}, a finished regions file",
             "machine": machine(),
             "detector that waits": with_waiting_detector(root, image_ids),
-            "mini detector": with_mini_detector(root, image_ids[: arguments.pictures]),
-            "beside a torchvision loop": beside_torchvision(root, few),
+            **{
+                f"mini detector, {processes} process{'es' * (processes > 1)}": with_mini_detector(
+                    root, image_ids[: arguments.pictures], processes
+                )
+                for processes in dict.fromkeys((1, cores()))
+            },
         }
-        if arguments.detectron2:
-            result["beside detectron2's DefaultPredictor"] = beside_detectron2(
-                arguments.detectron2, root, few
-            )
     tell(result, arguments.out)
 
 

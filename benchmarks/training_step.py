@@ -10,6 +10,7 @@ and the original's in turn; minima count. --peer is a checkout of microsoft/Osca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from captioning.batches import CaptionBatch, PrefixBatch, collate_captions
 from captioning.config import LossConfig, Masking, OptimConfig
 from captioning.examples import IGNORED, CaptionExample
 from captioning.optim import make_optimizer
-from captioning.steps import Objective, step_of
+from captioning.steps import STEPS, Learning
+from oscar.modeling import OscarForCaptioning
 
 PICTURES = 16
 
@@ -80,24 +82,30 @@ def batch_of(inputs: dict[str, Tensor], scenario: Scenario) -> CaptionBatch:
 
 def measure(folder: Path, name: str, dtype: str) -> dict[str, Any]:
     """Ours, in this process: seconds of some steps as `captioning.trainer` takes them."""
-    scenario = SCENARIOS[name]
-    model, inputs = workload.load(folder)
+    step, _ = stepper(*workload.load(folder), SCENARIOS[name], dtype)
+    return timed(step, dtype)
+
+
+def stepper(
+    model: OscarForCaptioning, inputs: dict[str, Tensor], scenario: Scenario, dtype: str
+) -> tuple[Callable[[], float], torch.optim.Optimizer]:
+    """What takes a step and gives its loss, and the optimizer."""
     batch = batch_of(inputs, scenario)
     loss_config = LossConfig(masking=scenario.masking, label_smoothing=0.1)
-    objective = Objective(model, step_of("caption", loss_config)).train()
+    learning = Learning(model, {"caption": STEPS["caption"](loss_config)}, {"caption": 1.0}).train()
     optimizer = make_optimizer(model, OptimConfig(learning_rate=3e-5))
 
     def step() -> float:
         torch.manual_seed(0)
         with torch.autocast("cpu", DTYPES[dtype], enabled=dtype != "fp32"):
-            loss = objective(batch, 0)["loss"]
+            loss = learning({"caption": batch}, 0)["words"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         return float(loss)
 
-    return timed(step, dtype)
+    return step, optimizer
 
 
 def compare(name: str, folder: Path, peer: Path | None, rounds: int) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def write(folder: Path) -> None:
         model.cls.predictions.bias[SEP] = -1e4
     state = {name: value.contiguous() for name, value in model.state_dict().items() if name != TIED}
     save_file(state, folder / WEIGHTS)
-    save_file(_inputs(), folder / INPUTS)
+    save_file(inputs(), folder / INPUTS)
 
 
 def load(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[OscarForCaptioning, dict[str, Tensor]]:
@@ -46,7 +46,7 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> tuple[OscarForCapt
     return model.eval(), inputs
 
 
-def _inputs() -> dict[str, Tensor]:
+def inputs() -> dict[str, Tensor]:
     """Tags (32, 30), regions (32, 50, 2054), captions (32, 40) padded with 0, and which pieces are masked."""
     generator = torch.Generator().manual_seed(1)
 

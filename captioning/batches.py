@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,16 @@ from torch import Tensor
 from captioning.examples import IGNORED, CaptionExample, PairExample, PrefixExample
 
 T = TypeVar("T")
+Unit = Literal["words", "pairs", "samples"]
+"""What the parts of a loss are means over."""
+
+
+class _Batch:
+    """What batches of all objectives share; their tensors are in fields."""
+
+    def pin_memory(self: T) -> T:
+        """Asked for by torch's data loader, where batches travel to an accelerator."""
+        return map_tensors(self, Tensor.pin_memory)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +55,7 @@ class Captions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CaptionBatch:
+class CaptionBatch(_Batch):
     """One step of the ``caption`` objective."""
 
     image_ids: tuple[str, ...]
@@ -53,9 +63,19 @@ class CaptionBatch:
     captions: Captions
     n_captions: int
 
+    @property
+    def counts(self) -> Mapping[Unit, int]:
+        """Predicted pieces."""
+        return {"words": int((self.captions.targets != IGNORED).sum())}
+
+    @property
+    def masks(self) -> tuple[Tensor, ...]:
+        """False on padding."""
+        return self.captions.real, self.prefix.tag_mask, self.prefix.region_mask
+
 
 @dataclass(frozen=True, kw_only=True)
-class PairBatch:
+class PairBatch(_Batch):
     """One step of the ``pretrain`` objective: C examples over ``[CLS] caption [SEP] tags [SEP]``."""
 
     image_ids: tuple[str, ...]
@@ -77,9 +97,19 @@ class PairBatch:
     """(B, R) bool, False on padding."""
     n_captions: int
 
+    @property
+    def counts(self) -> Mapping[Unit, int]:
+        """Predicted pieces, and pairs."""
+        return {"words": int((self.targets != IGNORED).sum()), "pairs": len(self.match)}
+
+    @property
+    def masks(self) -> tuple[Tensor, ...]:
+        """False on padding; regions count for each of their captions."""
+        return self.real, self.region_mask[self.picture]
+
 
 @dataclass(frozen=True, kw_only=True)
-class SampleBatch:
+class SampleBatch(_Batch):
     """One step of the ``scst`` objective: B pictures, whose captions the step draws itself."""
 
     image_ids: tuple[str, ...]
@@ -89,19 +119,36 @@ class SampleBatch:
     n_captions: int
     """To be drawn."""
 
+    @property
+    def counts(self) -> Mapping[Unit, int]:
+        """Captions to be drawn."""
+        return {"samples": self.n_captions}
+
+    @property
+    def masks(self) -> tuple[Tensor, ...]:
+        """False on padding."""
+        return self.prefix.tag_mask, self.prefix.region_mask
+
 
 Batch = CaptionBatch | PairBatch | SampleBatch
 
 
 def to_device(value: T, device: torch.device) -> T:
     """The same batch with its tensors on another device."""
+    return map_tensors(value, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def map_tensors(value: T, function: Callable[[Tensor], Tensor]) -> T:
+    """The same batch with a function of each of its tensors."""
     if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)  # type: ignore[return-value]
+        return function(value)  # type: ignore[return-value]
     if isinstance(value, tuple):
-        return type(value)(to_device(part, device) for part in value)
+        return type(value)(map_tensors(part, function) for part in value)
     if is_dataclass(value) and not isinstance(value, type):
-        moved: dict[str, Any] = {f.name: to_device(getattr(value, f.name), device) for f in fields(value)}
-        return replace(value, **moved)
+        mapped: dict[str, Any] = {
+            f.name: map_tensors(getattr(value, f.name), function) for f in fields(value)
+        }
+        return replace(value, **mapped)
     return value
 
 

@@ -8,11 +8,9 @@ sealed in ``OUT.parts`` is not done again.
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.caption_progress import listing
 from captioning.decode_config import DecodeConfig
@@ -20,8 +18,8 @@ from captioning.folders import sha256_of
 from captioning.merge import Merged, finished_before, merge
 from captioning.parts import CaptionParts, failures_file
 from captioning.prediction_files import check_suffix
-from captioning.settings_file import SettingsFile
 from captioning.sources import Source, open_source
+from features.arguments import parse_config
 from features.locks import Shard
 from features.stop import StopRequest
 
@@ -145,17 +143,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str] | None) -> CaptionConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m captioning.caption", description=CaptionConfig.__doc__)
-    parser.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
-    parser.add_class_arguments(CaptionConfig, nested_key=None, skip={"overwrite"})
-    parser.add_argument("--overwrite", action="store_true", help="Delete OUT and OUT.parts and start over.")
-    parsed = parser.parse_args(argv)
-    try:
-        values = vars(parser.instantiate(parsed))
-        return CaptionConfig(**{each.name: values[each.name] for each in fields(CaptionConfig)})
-    except ValueError as error:
-        parser.error(str(error))
+    config: CaptionConfig = parse_config("captioning.caption", CaptionConfig, argv)
+    return config
 
 
 def run(config: CaptionConfig, stop: StopRequest) -> int:

@@ -1,4 +1,4 @@
-"""Checkpoint folders: written aside, sealed by a manifest, renamed; the newest one that verifies is found.
+"""Checkpoint folders: written aside, sealed by a manifest, renamed; verified before they are read.
 
 A folder holds what a captioner needs (``config.json``, ``model.safetensors``, ``vocab.txt``,
 ``tushuo.json``), what a resumed run needs besides (``training.safetensors``, ``training.json``), how the
@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from transformers.utils import logging as hf_logging
@@ -36,8 +36,6 @@ INFO, MANIFEST, MODEL = "tushuo.json", "manifest.json", "model.safetensors"
 STATE, STATE_TENSORS = "training.json", "training.safetensors"
 CONVERSION = "conversion.json"
 REQUIRED = frozenset(("config.json", MODEL, VOCABULARY_FILE))
-LAST, BEST = "last", "best"
-_STEP_FOLDER = re.compile(r"step-(\d{8,})")
 
 
 class CheckpointError(ValueError):
@@ -116,6 +114,7 @@ def write_checkpoint(
     folder: Path,
     *,
     model: PreTrainedModel,
+    weights: Mapping[str, torch.Tensor] | None = None,
     tokenizer: CaptionTokenizer,
     info: CaptionerInfo | None,
     state: TrainingState | None = None,
@@ -126,6 +125,7 @@ def write_checkpoint(
     Args:
         folder: the checkpoint's own.
         model: its weights and sizes.
+        weights: of the model by name, where its own are shared out among processes.
         tokenizer: its vocabulary.
         info: None where it is not known which regions the model reads; it then writes no captions.
         state: what a resumed run needs.
@@ -134,18 +134,21 @@ def write_checkpoint(
     Raises:
         OSError: the disk is full or not writable; an earlier folder of that name is untouched.
     """
-    with written_aside(folder) as aside:
-        with _quiet():
-            model.save_pretrained(aside)
-        tokenizer.save(aside)
-        if info is not None:
-            write_json(aside / INFO, info.to_json())
-        if state is not None:
-            save_file(state.tensors, aside / STATE_TENSORS)
-            write_json(aside / STATE, state.values)
-        if conversion is not None:
-            write_json(aside / CONVERSION, conversion)
-        _seal(aside)
+    try:
+        with written_aside(folder) as aside:
+            with _quiet():
+                model.save_pretrained(aside, state_dict=None if weights is None else dict(weights))
+            tokenizer.save(aside)
+            if info is not None:
+                write_json(aside / INFO, info.to_json())
+            if state is not None:
+                save_file(state.tensors, aside / STATE_TENSORS)
+                write_json(aside / STATE, state.values)
+            if conversion is not None:
+                write_json(aside / CONVERSION, conversion)
+            _seal(aside)
+    except (OSError, SafetensorError) as error:  # safetensors has a type of its own for a full disk
+        raise OSError(f"{folder}: not written: {error}. What was there before is untouched.") from error
 
 
 def verify_checkpoint(folder: Path) -> None:
@@ -160,8 +163,8 @@ def verify_checkpoint(folder: Path) -> None:
             f"{folder / MANIFEST}: format {manifest.get('format')!r}, wanted {FORMAT!r}; "
             "written by another program or version"
         )
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not files.keys() >= REQUIRED or any("/" in name for name in files):
+    files: Any = manifest.get("files")
+    if not _is_list_of_files(files):
         raise CheckpointError(
             f"{folder / MANIFEST}: does not name {', '.join(sorted(REQUIRED))}; it is damaged"
         )
@@ -180,6 +183,25 @@ def verify_checkpoint(folder: Path) -> None:
             raise CheckpointError(
                 f"{path}: its SHA-256 is not that of {MANIFEST}; the file was changed or damaged"
             )
+
+
+def _is_list_of_files(files: Any) -> bool:
+    return (
+        isinstance(files, dict)
+        and files.keys() >= REQUIRED
+        and not any("/" in name for name in files)
+        and all(isinstance(entry, dict) and entry.keys() >= {"bytes", "sha256"} for entry in files.values())
+    )
+
+
+def read_step(folder: Path) -> int | None:
+    """The step of a run after which a checkpoint was written; None if it does not say.
+
+    Raises:
+        CheckpointError: ``tushuo.json`` is missing or not JSON.
+    """
+    step = _read_json(folder / INFO).get("step")
+    return step if isinstance(step, int) else None
 
 
 def read_info(folder: Path) -> CaptionerInfo:
@@ -263,50 +285,6 @@ def _without_folders(settings: Any) -> Any:
     return Path(settings).name if isinstance(settings, str) and Path(settings).is_absolute() else settings
 
 
-def step_folder(run: Path, step: int) -> Path:
-    """The folder of a step's checkpoint."""
-    return run / f"step-{step:08d}"
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """All checkpoint folders of a run, newest first, whole or not."""
-    if not run.is_dir():
-        return []
-    folders = [path for path in run.iterdir() if _STEP_FOLDER.fullmatch(path.name) and not path.is_symlink()]
-    return sorted(folders, key=_step_of, reverse=True)
-
-
-def newest_checkpoint(run: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that verifies, and why newer ones were passed over."""
-    passed_over: list[str] = []
-    for folder in checkpoints(run):
-        try:
-            verify_checkpoint(folder)
-        except CheckpointError as error:
-            passed_over.append(str(error))
-        else:
-            return folder, passed_over
-    return None, passed_over
-
-
-def point(run: Path, name: str, folder: Path) -> None:
-    """Lets ``run/name`` (last, best) stand for a checkpoint, in one atomic step."""
-    aside = run / f".{name}.partial"
-    aside.unlink(missing_ok=True)
-    aside.symlink_to(folder.name, target_is_directory=True)
-    aside.replace(run / name)
-    fsync(run)
-
-
-def prune(run: Path, keep_last: int, keep: Collection[Path]) -> None:
-    """Removes all but the newest checkpoints and those named, and what a dead writer left behind."""
-    for folder in checkpoints(run)[keep_last:]:
-        if folder not in keep:
-            shutil.rmtree(folder)
-    for litter in (*run.glob(".step-*.partial"), *run.glob(".step-*.replaced")):
-        shutil.rmtree(litter, ignore_errors=True)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' progress bars, which flash by and tear the lines of progress."""
@@ -319,17 +297,15 @@ def _quiet() -> Iterator[None]:
             hf_logging.enable_progress_bar()
 
 
-def _step_of(folder: Path) -> int:
-    match = _STEP_FOLDER.fullmatch(folder.name)
-    return int(match.group(1)) if match else -1
-
-
 def _seal(folder: Path) -> None:
     """Brings every file to the disk, then the manifest that vouches for them, then the folder."""
-    files = {}
-    for path in sorted(folder.iterdir()):
-        fsync(path)
-        files[path.name] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+    paths = sorted(folder.iterdir())
+    with ThreadPoolExecutor() as pool:  # the disk and the hashes need not wait for each other
+        synced, hashes = pool.map(fsync, paths), pool.map(sha256_of, paths)
+        files = {
+            path.name: {"sha256": digest, "bytes": path.stat().st_size}
+            for path, _, digest in zip(paths, synced, hashes, strict=True)
+        }
     write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
     fsync(folder / MANIFEST)
     fsync(folder)

@@ -17,18 +17,16 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
-from jsonargparse import ArgumentParser, set_parsing_settings
-
 from captioning.cleaning import Cleaner, CleaningConfig
 from captioning.prediction_files import replaced_file
 from captioning.reference_files import reference_content
-from captioning.settings_file import SettingsFile
 from eval.annotations import ReferenceFile, looks_like_captions, read_reference_file
+from features.arguments import parse_config
 
 STANDARD_INPUT = Path("-")
 
@@ -78,25 +76,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str] | None) -> CleanConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m captioning.clean", description=CleanConfig.__doc__)
-    parser.add_argument("--config", action=SettingsFile, help="YAML file with any of the settings below")
-    parser.add_argument(
-        "source",
-        type=Path,
-        metavar="IN",
-        help="Plain text, one a line (.gz; - for standard input), or captions.",
-    )
-    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="The new file.")
-    parser.add_class_arguments(CleanConfig, nested_key=None, skip={"source", "out", "dry_run", "overwrite"})
-    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="Write no OUT, only count.")
-    parser.add_argument("--overwrite", action="store_true", help="Replace OUT and the report.")
-    parsed = parser.parse_args(argv)
-    try:
-        values = vars(parser.instantiate(parsed))
-        return CleanConfig(**{each.name: values[each.name] for each in fields(CleanConfig)})
-    except ValueError as error:
-        parser.error(str(error))
+    config: CleanConfig = parse_config("captioning.clean", CleanConfig, argv, positional=("source", "out"))
+    return config
 
 
 def clean(config: CleanConfig) -> dict[str, Any]:

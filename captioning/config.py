@@ -11,120 +11,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from captioning.data_config import DataConfig, PrefixConfig, SourceConfig, StageConfig
 from captioning.decode_config import DecodeConfig
+from captioning.guard_config import GuardConfig
+from captioning.model_config import ModelConfig
 from captioning.ranges import at_least, positive, share
 from captioning.scst_config import ScstConfig
 
 Objective = Literal["caption", "pretrain", "scst"]
 Masking = Literal["dense", "sparse"]
-Optimizer = Literal["adamw", "adamw_original"]
+Optimizer = Literal["adamw", "adamw_original", "lamb"]
 Schedule = Literal["linear", "cosine", "constant"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Parallel = Literal["ddp", "fsdp"]
+TrackerName = Literal["tensorboard", "wandb"]
+WrongSecond = Literal["second", "any", "answer"]
 
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Sizes of a model trained from scratch; with ``init`` they come from that folder instead."""
-
-    layers: int = 4
-    """Transformer layers."""
-    width: int = 256
-    """Hidden width D."""
-    heads: int = 4
-    """Attention heads; must divide ``width``."""
-    feed_forward: int = 1024
-    """Inner width of the feed-forward part."""
-    dropout: float = 0.1
-    """Dropout of embeddings and layers (with ``init`` too)."""
-    attention_dropout: float = 0.1
-    """Dropout of the attention weights (with ``init`` too)."""
-    max_caption_pieces: int = 40
-    """Caption slots with [CLS] and [SEP]; the tags' positions start here (with ``init`` too)."""
-    max_positions: int = 128
-    """Position embeddings, for caption and tags together."""
-    region_layernorm: bool = True
-    """LayerNorm after the region projection, as in VinVL (with BERT's weights in ``init`` too)."""
-    contrast_classes: int = 3
-    """Classes of the match head: 3 as in Oscar+ and Mengzi-Oscar, 2 as in Oscar."""
-    tie_embeddings: bool = True
-    """The word head uses the word embeddings as its weight, unless the weights in ``init`` have both."""
-    freeze_embeddings: bool = False
-    """Word embeddings, and a word head tied to them, are not trained."""
-
-    def __post_init__(self) -> None:
-        for name in ("layers", "width", "heads", "feed_forward"):
-            at_least(self, name, 1)
-        at_least(self, "max_caption_pieces", 3)
-        share(self, "dropout")
-        share(self, "attention_dropout")
-        if self.width % self.heads:
-            raise ValueError(f"width must be a multiple of heads, got {self.width} and {self.heads}")
-        if self.contrast_classes not in (2, 3):
-            raise ValueError(f"contrast_classes must be 2 or 3, got {self.contrast_classes}")
-        if self.max_positions <= self.max_caption_pieces:
-            raise ValueError(
-                f"max_positions must exceed max_caption_pieces ({self.max_caption_pieces}), "
-                f"got {self.max_positions}"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrefixConfig:
-    """What the model reads of a picture; kept in the checkpoint, for training and captioning alike."""
-
-    max_regions: int = 50
-    """Regions kept of a picture, best first; the whole picture's vector comes on top."""
-    max_tags: int | None = None
-    """Tags kept of a picture, best first; all if empty."""
-    max_tag_pieces: int = 60
-    """Tag slots with the closing [SEP]; tags that do not fit whole are left out. 60 hold about 25 Chinese
-    tags, of 2.33 characters each in Mengzi's dictionary; the original's 30 hold 12."""
-    tag_min_score: float = 0.2
-    """Regions with a lower score give no tag."""
-    keep_duplicate_tags: bool = False
-    """One tag a region, as in the original, instead of one a Chinese word."""
-
-    def __post_init__(self) -> None:
-        at_least(self, "max_regions", 1)
-        at_least(self, "max_tag_pieces", 1)
-        share(self, "tag_min_score")
-        if self.max_tags is not None:
-            at_least(self, "max_tags", 0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the data are, and how much of them is read."""
-
-    regions: Path = Path("build/demo/regions.h5")
-    """Regions file of ``features.extract``."""
-    train: Path = Path("examples/images/captions_train.json")
-    """Captions by people to learn from, in any format of docs/formats.md."""
-    validation: Path | None = Path("examples/images/captions_val.json")
-    """Captions to validate on; no validation if empty."""
-    lexicon: str = "zh"
-    """Names of the object tags: "zh", or a lexicon file (TSV, or JSON of English: Chinese)."""
-    captions_per_picture: int = 5
-    """Captions of a picture in one step; a picture with more gives a fresh choice every epoch."""
-    prefix: PrefixConfig = field(default_factory=PrefixConfig)
-    """What the model reads of a picture."""
-    memory_gb: float = 4.0
-    """Region features kept in memory after their first use."""
-    workers: int = 0
-    """Processes that prepare batches; 0 prepares them in the training process."""
-
-    def __post_init__(self) -> None:
-        at_least(self, "captions_per_picture", 1)
-        at_least(self, "memory_gb", 0)
-        at_least(self, "workers", 0)
+__all__ = [
+    "DataConfig",
+    "GuardConfig",
+    "LossConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "PrefixConfig",
+    "ScstConfig",
+    "SourceConfig",
+    "StageConfig",
+    "TrainConfig",
+    "ValidationConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """AdamW and its learning rate."""
+    """The optimizer and its learning rate."""
 
     kind: Optimizer = "adamw"
-    """``adamw``: torch's; ``adamw_original``: the original Oscar's, its learning rate one step ahead."""
+    """``adamw``: torch's; ``adamw_original``: the original Oscar's, its learning rate one step ahead;
+    ``lamb``: for large batches, as Mengzi-BERT was pre-trained (arXiv:1904.00962)."""
     learning_rate: float = 5e-4
     """Highest learning rate."""
     schedule: Schedule = "cosine"
@@ -141,6 +65,9 @@ class OptimConfig:
     """Added to the denominator."""
     clip_norm: float = 1.0
     """Gradient norm above which the gradient is scaled down."""
+    ema_decay: float | None = None
+    """Decay of an average of the weights, such as 0.999; validated and released instead of the last weights.
+    No average if empty."""
 
     def __post_init__(self) -> None:
         positive(self, "learning_rate")
@@ -149,6 +76,8 @@ class OptimConfig:
         at_least(self, "weight_decay", 0)
         for name in ("warmup_share", "beta1", "beta2"):
             share(self, name)
+        if self.ema_decay is not None:
+            share(self, "ema_decay")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,13 +99,22 @@ class LossConfig:
     swap_caption: float = 0.25
     """Share of pre-training examples with another picture's caption; 0 with 2 contrast classes."""
     swap_tags: float = 0.25
-    """Share of pre-training examples with another picture's tags."""
+    """Share of pre-training examples with another picture's tags or answer."""
+    wrong_second: WrongSecond = "second"
+    """Where wrong tags or answers come from. ``second``: another picture's tags or answer (Oscar+'s
+    textb_sample_mode 1); ``any``: its tags, answer or caption (0, the original Oscar); ``answer``: for a
+    question the answer of another question, which may be about the same picture (2)."""
+    mask_mismatched: bool = True
+    """Words of pairs that were swapped are predicted too (Oscar+'s mask_loss_for_unmatched)."""
+    match_weight: float = 1.0
+    """Weight of telling swapped pairs, beside 1 for predicting words."""
 
     def __post_init__(self) -> None:
         for name in ("mask_share", "label_smoothing", "drop_worst", "swap_caption", "swap_tags"):
             share(self, name)
         at_least(self, "max_masked", 1)
         at_least(self, "drop_worst_after", 0)
+        at_least(self, "match_weight", 0)
         if self.drop_worst == 1 or self.label_smoothing == 1:
             raise ValueError("drop_worst and label_smoothing must be below 1")
         if self.swap_caption + self.swap_tags > 1:
@@ -215,6 +153,11 @@ class TrainConfig:
     objective: Objective = "caption"
     """What is learned: ``caption`` writes captions, ``pretrain`` fills masks and detects swapped pairs,
     ``scst`` makes a captioner's samples likelier that score well (self-critical training)."""
+    weight: float = 1.0
+    """Weight of the objective's loss, beside those of ``also``."""
+    also: dict[Objective, float] = field(default_factory=dict)
+    """Other objectives learned from the same pictures in the same steps, with the weight of each loss, such
+    as {scst: 0.5}. Validation is that of ``objective``."""
     init: str | None = None
     """Folder or hub id of BERT, Mengzi-BERT or Oscar weights to start from; from scratch if empty."""
     out: Path = Path("build/mini-run")
@@ -232,12 +175,23 @@ class TrainConfig:
     follows the time. For comparisons at equal time; such a run is not reproducible to the bit."""
     batch_size: int = 12
     """Pictures in a step, over all processes."""
+    accumulate: int = 1
+    """Parts into which each process divides its share of a step, to need less memory; same gradients."""
+    stages: tuple[StageConfig, ...] = ()
+    """Stretches of the run with their own lengths, in order; their shares add up to 1."""
+    parallel: Parallel = "ddp"
+    """With several processes (torchrun, accelerate launch), ``ddp`` keeps all weights in each; ``fsdp``
+    shares weights, gradients and optimizer state out among them (FSDP2)."""
     save_every: int | None = None
     """Steps between two checkpoints besides those of validation."""
     keep_last: int = 2
     """Newest checkpoints kept, besides the best one."""
     log_every: int = 10
     """Steps between two lines of progress."""
+    track: list[TrackerName] = field(default_factory=lambda: ["tensorboard"])
+    """What draws curves: tensorboard (in OUT/tensorboard), wandb (extra ``wandb``); [] draws none."""
+    dry_run: bool = False
+    """Write nothing: tell sizes, steps, memory, disk and time of the run."""
     gradient_checkpointing: bool = False
     """Compute every layer twice and keep a fraction of the memory (arXiv:1604.06174); same gradients."""
     device: str = "auto"
@@ -256,12 +210,14 @@ class TrainConfig:
     """Samples and rewards of ``objective: scst``."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Validation while training."""
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """The guard over loss and gradient."""
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     """The default search of the finished captioner, written into its checkpoint."""
 
     def __post_init__(self) -> None:
         at_least(self, "seed", 0)
-        for name in ("batch_size", "log_every", "keep_last"):
+        for name in ("batch_size", "accumulate", "log_every", "keep_last"):
             at_least(self, name, 1)
         for name in ("steps", "save_every"):
             if getattr(self, name) is not None:
@@ -269,17 +225,38 @@ class TrainConfig:
         for name in ("epochs", "max_seconds"):
             if getattr(self, name) is not None:
                 positive(self, name)
+        if self.dry_run and self.overwrite:
+            raise ValueError("dry_run deletes nothing: leave out overwrite, or name another out")
         if self.epochs is None and self.steps is None and self.max_seconds is None:
             raise ValueError("a run needs an end: give steps, epochs or max_seconds")
-        if self.objective == "pretrain" and self.loss.swap_caption > 0 and self.model.contrast_classes == 2:
+        self._check_objectives()
+        self._check_lengths()
+        self._check_stages()
+
+    @property
+    def objectives(self) -> dict[Objective, float]:
+        """All that is learned, with the weight of each, the main one first."""
+        return {self.objective: self.weight, **self.also}
+
+    def _check_objectives(self) -> None:
+        positive(self, "weight")
+        if self.objective in self.also:
+            raise ValueError(f"also: {self.objective} is the objective already; set weight instead")
+        for name, weight in self.also.items():
+            if not weight > 0:
+                raise ValueError(f"also: the weight of {name} must be above 0, got {weight}")
+        pretrains = "pretrain" in self.objectives
+        if pretrains and self.loss.swap_caption > 0 and self.model.contrast_classes == 2:
             raise ValueError(
                 "two contrast classes know matching and wrong tags only: "
                 "set loss.swap_caption=0 or model.contrast_classes=3"
             )
-        if self.objective == "scst" and self.init is None:
+        if "scst" in self.objectives and self.init is None:
             raise ValueError(
                 "scst improves a captioner that writes captions already: give its folder as init"
             )
+
+    def _check_lengths(self) -> None:
         if self.decode.max_pieces > self.model.max_caption_pieces - 2:
             raise ValueError(
                 f"decode.max_pieces must leave room for [CLS] and [SEP] in model.max_caption_pieces "
@@ -291,3 +268,23 @@ class TrainConfig:
                 f"({self.model.max_positions}) or less, got {self.model.max_caption_pieces} + "
                 f"{self.data.prefix.max_tag_pieces}"
             )
+
+    def _check_stages(self) -> None:
+        if not self.stages:
+            return
+        total = sum(stage.share for stage in self.stages)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"stages: their shares must add up to 1, got {total:g}")
+        if self.max_seconds is not None:
+            raise ValueError("stages are shares of a number of steps: give steps or epochs, not max_seconds")
+        limits = {
+            "max_caption_pieces": self.model.max_caption_pieces,
+            "max_tag_pieces": self.data.prefix.max_tag_pieces,
+        }
+        for number, stage in enumerate(self.stages, start=1):
+            for name, limit in limits.items():
+                if (getattr(stage, name) or 0) > limit:
+                    raise ValueError(
+                        f"stages: {name} of stage {number} must be {limit} or less, the limit of the whole "
+                        f"run, got {getattr(stage, name)}"
+                    )

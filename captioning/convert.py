@@ -10,12 +10,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
-from jsonargparse import ArgumentParser, set_parsing_settings
 
 from captioning.checkpoints import MANIFEST, CaptionerInfo, write_checkpoint
 from captioning.config import PrefixConfig
@@ -26,6 +25,7 @@ from captioning.folders import sha256_of
 from captioning.initial import check_vocabulary, initial_folder, special_ids
 from captioning.lexicon_info import LexiconInfo
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
+from features.arguments import parse_config
 from features.store import RegionStore
 from features.tags import Lexicon
 from oscar.configuration import SPECIAL_IDS, OscarConfig
@@ -78,15 +78,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str] | None) -> ConvertConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m captioning.convert", description=ConvertConfig.__doc__)
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
-    parser.add_argument("source", type=str, help="Folder or hub id with config.json, vocab.txt and weights.")
-    parser.add_argument("dest", type=Path, help="The new folder.")
-    parser.add_class_arguments(ConvertConfig, nested_key=None, skip={"source", "dest", "overwrite"})
-    parser.add_argument("--overwrite", action="store_true", help="Replace DEST where it is a model's folder.")
-    values = vars(parser.instantiate(parser.parse_args(argv)))
-    return ConvertConfig(**{each.name: values[each.name] for each in fields(ConvertConfig)})
+    config: ConvertConfig = parse_config(
+        "captioning.convert", ConvertConfig, argv, positional=("source", "dest")
+    )
+    return config
 
 
 def convert(config: ConvertConfig) -> None:

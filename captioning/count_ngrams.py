@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, set_parsing_settings
-
 from captioning.frequencies import reward_protocol, reward_tokens, write_frequencies
-from eval.annotations import read_references
+from captioning.records import file_and_parts, read_records
 from eval.ngrams import DocumentFrequencies
 from eval.segmentation import already_cut
+from features.arguments import parse_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,8 @@ class CountConfig:
     """Count the n-grams of a training split, for the rewards of self-critical training."""
 
     captions: list[Path]
-    """Files with the captions of the training split, in any format of python -m eval's references."""
+    """Files with the captions of the training split, in any format that training reads; of a Karpathy file
+    FILE#train+restval."""
     out: Path
     """The file to write, e.g. ngrams.json.gz."""
     segmenter: str = "jieba"
@@ -56,23 +56,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> CountConfig:
-    """Flags to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m captioning.count_ngrams", description=CountConfig.__doc__)
-    parser.add_argument(
-        "--captions",
-        type=Path,
-        nargs="+",
-        required=True,
-        metavar="FILE",
-        help="Files with the captions of the training split, in any format of python -m eval's references.",
-    )
-    parser.add_class_arguments(CountConfig, nested_key=None, skip={"captions"})
-    values = vars(parser.parse_args(argv))
-    try:
-        return CountConfig(**{each.name: values[each.name] for each in fields(CountConfig)})
-    except ValueError as error:
-        parser.error(str(error))
+    """Flags and YAML to settings; exits with code 2 for anything wrong."""
+    config: CountConfig = parse_config("captioning.count_ngrams", CountConfig, argv, several=("captions",))
+    return config
 
 
 def count(config: CountConfig) -> str:
@@ -84,14 +70,17 @@ def count(config: CountConfig) -> str:
     """
     captions: dict[str, list[str]] = {}
     for path in config.captions:
-        for image_id, texts in read_references(path).items():
-            captions.setdefault(image_id, []).extend(texts)
+        for record in read_records(path, "train"):
+            if texts := [text for text, second in record.texts() if second is None or not second.is_answer]:
+                captions.setdefault(record.image_id, []).extend(texts)  # no questions
     protocol = reward_protocol(config.segmenter)
     cut = already_cut(protocol, captions.values(), processes=config.processes or os.cpu_count() or 1)
     frequencies = DocumentFrequencies.of(
         [reward_tokens(cut, texts) for texts in captions.values()], protocol.name
     )
-    write_frequencies(config.out, frequencies, protocol, config.captions)
+    write_frequencies(
+        config.out, frequencies, protocol, [file_and_parts(path)[0] for path in config.captions]
+    )
     shared = sum(n_pictures > 1 for n_pictures in frequencies.counts.values())
     return (
         f"{config.out}: {frequencies.n_images} pictures with {sum(map(len, captions.values()))} captions, "

@@ -1,29 +1,29 @@
-"""Captions joined with a regions file, and padded batches of both.
+"""Captioned pictures with their regions, and padded batches of both.
 
-Which pictures, captions, masks and swaps make up step s is a function of (seed, s) alone: a batch is never
-the result of the batches before it, so a run may stop and go on anywhere, in any number of processes.
+Which captions, masks and swaps a picture's turn brings is a function of the seed and the turn alone, and
+``captioning.schedule`` says whose turns a step holds: a batch is never the result of the batches before it,
+so a run may stop and go on anywhere, in any number of processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from captioning.batches import (
     Batch,
     CaptionBatch,
     PairBatch,
+    PrefixBatch,
     SampleBatch,
     collate_captions,
     collate_pairs,
     collate_prefix,
 )
-from captioning.config import TrainConfig
+from captioning.config import Objective, TrainConfig
 from captioning.examples import (
     CaptionExample,
     Match,
@@ -32,86 +32,64 @@ from captioning.examples import (
     Stream,
     caption_pieces,
     choose_captions,
+    cut_pair,
     dense_example,
-    draw_donor,
     draw_match,
+    draw_other,
     draws,
     pair_example,
     region_rows,
     sparse_example,
     tag_pieces,
 )
+from captioning.limits import Limits
 from captioning.records import CaptionRecord
+from captioning.schedule import Item
 from captioning.tokenizer import CaptionTokenizer
 from features.store import Regions, RegionStore
 from features.tags import Lexicon
 
+DONOR_DRAWS = 10
+"""microsoft/Oscar, datasets/oscar_tsv.py."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Join:
-    """Captioned pictures that have regions, and what either side lacks."""
+class Source:
+    """One data set: captions with their regions."""
 
     records: tuple[CaptionRecord, ...]
-    without_regions: tuple[str, ...]
-    without_captions: tuple[str, ...]
-
-    def report(self) -> list[str]:
-        """One line a lack, with its number and first ten names."""
-        lacks = (
-            (self.without_regions, "captioned pictures without regions are left out"),
-            (self.without_captions, "pictures of the regions file have no captions in this split"),
-        )
-        return [f"{len(names)} {what}: {_first_ten(names)}" for names, what in lacks if names]
-
-
-def join(records: Sequence[CaptionRecord], store: RegionStore) -> Join:
-    """Matches captions with regions by picture id.
-
-    Raises:
-        ValueError: no picture has both, with ids of either side.
-    """
-    found = tuple(record for record in records if record.image_id in store and record.captions)
-    without_regions = tuple(record.image_id for record in records if record.image_id not in store)
-    if not found:
-        raise ValueError(
-            f"none of the {len(records)} captioned pictures has regions; captions name "
-            f"{_first_ten([record.image_id for record in records])}; the regions file has "
-            f"{_first_ten(store.image_ids)}. Extract the pictures that the captions are of."
-        )
-    captioned = {record.image_id for record in records}
-    names = (PurePosixPath(image_id) for image_id in store.image_ids)
-    return Join(
-        records=found,
-        without_regions=without_regions,
-        without_captions=tuple(str(n) for n in names if captioned.isdisjoint((str(n), n.name, n.stem))),
-    )
-
-
-def _first_ten(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
+    """Joined: each picture has regions and a caption."""
+    store: RegionStore
+    weight: float = 1.0
 
 
 class CaptionedPictures:
-    """Pictures with their regions, tags and captions, as examples."""
+    """Pictures of one or several data sets with their regions, tags and captions, as examples.
+
+    Pictures are counted through all data sets: ``index``. A picture that two data sets hold counts twice.
+    """
 
     def __init__(
         self,
-        records: Sequence[CaptionRecord],
-        store: RegionStore,
+        sources: Sequence[Source],
         lexicon: Lexicon,
         tokenizer: CaptionTokenizer,
         config: TrainConfig,
     ) -> None:
         """Takes joined records; regions are read on first use and then kept while memory allows."""
-        self.records = tuple(records)
-        self.store = store
+        self.sources = tuple(sources)
+        self.records = tuple(record for source in sources for record in source.records)
         self.lexicon = lexicon
         self.tokenizer = tokenizer
         self.config = config
-        limit = config.model.max_caption_pieces
+        self.limits = Limits.of(config)
+        limit = self.limits.caption_pieces
         self.captions = [[caption_pieces(c, tokenizer, limit) for c in r.captions] for r in self.records]
         self.first_caption = np.cumsum([0, *(len(captions) for captions in self.captions)])
-        self._tags: dict[int, NDArray[np.int64]] = {}
+        self.answers = self._find_answers()
+        """Numbers, over all captions, of the questions that have an answer."""
+        self._first_index = np.cumsum([0, *(len(source.records) for source in sources)])
+        self._tags: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._regions: dict[int, Regions] = {}
         self._memory_left = int(config.data.memory_gb * 1e9) // max(1, config.data.workers)
 
@@ -119,136 +97,157 @@ class CaptionedPictures:
         """The number of pictures."""
         return len(self.records)
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(n,) pieces of each picture's longest caption."""
+        return np.array([max(len(caption) for caption in captions) for captions in self.captions])
+
     def regions(self, index: int) -> Regions:
         """Regions of a picture."""
         regions = self._regions.get(index)
         if regions is None:
-            regions = self.store.regions(self.records[index].image_id)
+            source = int(np.searchsorted(self._first_index, index, side="right")) - 1
+            regions = self.sources[source].store.regions(self.records[index].image_id)
             if self._memory_left > regions.features.nbytes:
                 self._memory_left -= regions.features.nbytes
                 self._regions[index] = regions
         return regions
 
-    def tags(self, index: int) -> NDArray[np.int64]:
+    def tags(self, index: int, limits: Limits | None = None) -> NDArray[np.int64]:
         """(G,) tag pieces of a picture, with [SEP]."""
-        if index not in self._tags:
-            regions = self.regions(index)
-            self._tags[index] = tag_pieces(regions, self.lexicon, self.tokenizer, self.config.data.prefix)
-        return self._tags[index]
+        key = index, (limits or self.limits).tag_pieces
+        if key not in self._tags:
+            prefix = replace(self.config.data.prefix, max_tag_pieces=key[1])
+            self._tags[key] = tag_pieces(self.regions(index), self.lexicon, self.tokenizer, prefix)
+        return self._tags[key]
 
-    def prefix(self, index: int) -> PrefixExample:
+    def prefix(self, index: int, limits: Limits | None = None) -> PrefixExample:
         """What the model reads of a picture; equals ``prefix_example`` of its regions."""
-        rows = region_rows(self.regions(index), self.config.data.prefix.max_regions)
-        return PrefixExample(tag_ids=self.tags(index), region_features=rows)
+        limits = limits or self.limits
+        rows = region_rows(self.regions(index), limits.regions)
+        return PrefixExample(tag_ids=self.tags(index, limits), region_features=rows)
 
-    def caption_batch(self, epoch: int, indices: Sequence[int]) -> CaptionBatch:
-        """Captions of some pictures, masked for this epoch."""
-        examples, pictures = [], []
-        for row, index in enumerate(indices):
-            for which in self._choose(epoch, index):
-                examples.append(self._caption_example(epoch, index, which))
-                pictures.append(row)
-        pad = self.tokenizer.pad_id
+    def batch(self, objective: Objective, items: Sequence[Item], limits: Limits | None = None) -> Batch:
+        """Some pictures as an objective reads them."""
+        limits = limits or self.limits
+        if objective == "pretrain":
+            return self.pair_batch(items, limits)
+        if objective == "scst":
+            return self.sample_batch(items, limits)
+        return self.caption_batch(items, limits)
+
+    def caption_batch(self, items: Sequence[Item], limits: Limits | None = None) -> CaptionBatch:
+        """Captions of some pictures, masked for these turns."""
+        limits = limits or self.limits
+        chosen = self._choose(items)
+        examples = [self._caption_example(items[row], which, limits) for row, which in chosen]
         return CaptionBatch(
-            image_ids=tuple(self.records[index].image_id for index in indices),
-            prefix=collate_prefix([self.prefix(index) for index in indices], pad),
-            captions=collate_captions(examples, pictures, pad),
+            image_ids=self._names(items),
+            prefix=self._prefixes(items, limits),
+            captions=collate_captions(examples, [row for row, _ in chosen], self.tokenizer.pad_id),
             n_captions=len(examples),
         )
 
-    def pair_batch(self, epoch: int, indices: Sequence[int]) -> PairBatch:
-        """Captions of some pictures with tags, masked, and some of them swapped, for this epoch."""
-        examples, pictures = [], []
-        for row, index in enumerate(indices):
-            for which in self._choose(epoch, index):
-                examples.append(self._pair_example(epoch, index, which))
-                pictures.append(row)
+    def pair_batch(self, items: Sequence[Item], limits: Limits | None = None) -> PairBatch:
+        """Captions of some pictures with tags, masked, and some of them swapped, for these turns."""
+        limits = limits or self.limits
+        chosen = self._choose(items)
         return collate_pairs(
-            [self.records[index].image_id for index in indices],
-            examples,
-            pictures,
-            [self.prefix(index).region_features for index in indices],
+            self._names(items),
+            [self._pair_example(items[row], which, limits) for row, which in chosen],
+            [row for row, _ in chosen],
+            [region_rows(self.regions(item.index), limits.regions) for item in items],
             self.tokenizer.pad_id,
         )
 
-    def sample_batch(self, epoch: int, indices: Sequence[int]) -> SampleBatch:
-        """Some pictures, and what decides the captions that will be drawn of them in this epoch."""
-        rngs = (draws(self.config.seed, Stream.SAMPLE, epoch, index) for index in indices)
+    def sample_batch(self, items: Sequence[Item], limits: Limits | None = None) -> SampleBatch:
+        """Some pictures, and what decides the captions that will be drawn of them in these turns."""
+        rngs = (draws(self.config.seed, Stream.SAMPLE, item.epoch, item.index) for item in items)
         return SampleBatch(
-            image_ids=tuple(self.records[index].image_id for index in indices),
-            prefix=collate_prefix([self.prefix(index) for index in indices], self.tokenizer.pad_id),
+            image_ids=self._names(items),
+            prefix=self._prefixes(items, limits or self.limits),
             seeds=tuple(int(rng.integers(2**62)) for rng in rngs),
-            n_captions=len(indices) * self.config.scst.samples,
+            n_captions=len(items) * self.config.scst.samples,
         )
 
-    def _choose(self, epoch: int, index: int) -> Sequence[int]:
-        rng = draws(self.config.seed, Stream.CHOICE, epoch, index)
-        return choose_captions(len(self.captions[index]), self.config.data.captions_per_picture, rng)
+    def _names(self, items: Sequence[Item]) -> tuple[str, ...]:
+        return tuple(self.records[item.index].image_id for item in items)
 
-    def _caption_example(self, epoch: int, index: int, which: int) -> CaptionExample:
-        pieces = self.captions[index][which]
+    def _prefixes(self, items: Sequence[Item], limits: Limits) -> PrefixBatch:
+        return collate_prefix([self.prefix(item.index, limits) for item in items], self.tokenizer.pad_id)
+
+    def _choose(self, items: Sequence[Item]) -> list[tuple[int, int]]:
+        """Row of the picture and number of the caption, for all captions that these turns read."""
+        kept, chosen = self.config.data.captions_per_picture, []
+        for row, item in enumerate(items):
+            rng = draws(self.config.seed, Stream.CHOICE, item.epoch, item.index)
+            chosen += [(row, which) for which in choose_captions(len(self.captions[item.index]), kept, rng)]
+        return chosen
+
+    def _caption_example(self, item: Item, which: int, limits: Limits) -> CaptionExample:
+        pieces = self.captions[item.index][which][: limits.caption_pieces - 2]
         if self.config.loss.masking == "dense":
             return dense_example(pieces, self.tokenizer)
-        rng = draws(self.config.seed, Stream.MASK, epoch, int(self.first_caption[index]) + which)
+        rng = draws(self.config.seed, Stream.MASK, item.epoch, self._number(item.index, which))
         return sparse_example(pieces, self.tokenizer, self.config.loss, rng)
 
-    def _pair_example(self, epoch: int, index: int, which: int) -> PairExample:
-        number = int(self.first_caption[index]) + which
-        rng = draws(self.config.seed, Stream.SWAP, epoch, number)
+    def _pair_example(self, item: Item, which: int, limits: Limits) -> PairExample:
+        number = self._number(item.index, which)
+        rng = draws(self.config.seed, Stream.SWAP, item.epoch, number)
         match = draw_match(self.config.loss, rng)
-        caption, tags = self.captions[index][which], self.tags(index)
-        if match != Match.TRUE:
-            donor = draw_donor(len(self), index, rng)
-            if match == Match.WRONG_TAGS:
-                tags = self.tags(donor)
-            else:
-                caption = self.captions[donor][int(rng.integers(len(self.captions[donor])))]
-        rng = draws(self.config.seed, Stream.MASK, epoch, number)
-        return pair_example(caption, tags, match, self.tokenizer, self.config.loss, rng)
+        first, second = self._first(item.index, which, limits), self._second(item.index, which, limits)
+        if match == Match.WRONG_SECOND:
+            second = self._wrong_second(item.index, which, limits, rng)
+        elif match == Match.WRONG_FIRST:
+            donor = self._donor(item.index, rng)
+            first = self._first(donor, int(rng.integers(len(self.captions[donor]))), limits)
+        rng = draws(self.config.seed, Stream.MASK, item.epoch, number)
+        first, second = cut_pair(first, second, limits.pair_pieces)
+        return pair_example(first, second, match, self.tokenizer, self.config.loss, rng)
 
+    def _first(self, index: int, which: int, limits: Limits) -> NDArray[np.int64]:
+        return self.captions[index][which][: limits.caption_pieces - 2]
 
-@dataclass(frozen=True, kw_only=True)
-class BatchPlan:
-    """Which pictures each step reads: every picture once an epoch, in an order drawn for the epoch."""
+    def _second(self, index: int, which: int, limits: Limits) -> NDArray[np.int64]:
+        """The corpus's own second text, or the tags of the picture's regions; without [SEP]."""
+        given = self.records[index].second(which)
+        if given is None:
+            return self.tags(index, limits)[:-1]
+        return np.array(self.tokenizer.encode(given.text)[: limits.tag_pieces - 1], dtype=np.int64)
 
-    n_pictures: int
-    batch_size: int
-    seed: int
-    rank: int = 0
-    world_size: int = 1
+    def _wrong_second(
+        self, index: int, which: int, limits: Limits, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """A second text of another pair, as ``loss.wrong_second`` says."""
+        kind, own = self.config.loss.wrong_second, self.records[index].second(which)
+        if kind == "answer" and own is not None and own.is_answer and len(self.answers) > 1:
+            place = int(np.searchsorted(self.answers, self._number(index, which)))
+            number = int(self.answers[draw_other(len(self.answers), place, rng)])
+            donor = int(np.searchsorted(self.first_caption, number, side="right")) - 1
+            return self._second(donor, number - int(self.first_caption[donor]), limits)
+        donor = self._donor(index, rng)
+        taken = int(rng.integers(len(self.captions[donor])))
+        if kind == "any" and rng.random() < 0.5:
+            return self._first(donor, taken, limits)
+        return self._second(donor, taken, limits)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Steps after which every picture was seen once more."""
-        return -(-self.n_pictures // self.batch_size)
+    def _donor(self, own: int, rng: np.random.Generator) -> int:
+        """Another picture; drawn again, up to ten times, where data sets share pictures, as in Oscar+."""
+        for _ in range(DONOR_DRAWS):
+            donor = draw_other(len(self), own, rng)
+            if self.records[donor].image_id != self.records[own].image_id:
+                break
+        return donor
 
-    def step(self, step: int) -> tuple[int, list[int]]:
-        """Epoch and pictures of a step, counted from 0; of the pictures, this process's share."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = draws(self.seed, Stream.ORDER, epoch, 0).permutation(self.n_pictures)
-        batch = order[position * self.batch_size : (position + 1) * self.batch_size]
-        return epoch, [int(index) for index in batch[self.rank :: self.world_size]]
+    def _number(self, index: int, which: int) -> int:
+        """Of a caption, over all captions."""
+        return int(self.first_caption[index]) + which
 
-
-class StepBatches(torch.utils.data.Dataset[Batch]):
-    """Item s is the batch of step s."""
-
-    def __init__(self, pictures: CaptionedPictures, plan: BatchPlan) -> None:
-        """Takes the pictures and their order."""
-        self.pictures = pictures
-        self.plan = plan
-
-    def __getitem__(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
-        epoch, indices = self.plan.step(step)
-        if self.pictures.config.objective == "pretrain":
-            return self.pictures.pair_batch(epoch, indices)
-        if self.pictures.config.objective == "scst":
-            return self.pictures.sample_batch(epoch, indices)
-        return self.pictures.caption_batch(epoch, indices)
-
-    def from_step(self, step: int, workers: int) -> Iterator[Batch]:
-        """Batches of this and all later steps, without end."""
-        forever = range(step, 2**62)
-        loader = torch.utils.data.DataLoader(self, batch_size=None, sampler=forever, num_workers=workers)
-        return iter(loader)
+    def _find_answers(self) -> NDArray[np.int64]:
+        numbers = [
+            self._number(index, which)
+            for index, record in enumerate(self.records)
+            for which, second in enumerate(record.seconds)
+            if second is not None and second.is_answer
+        ]
+        return np.array(numbers, dtype=np.int64)

@@ -30,8 +30,8 @@ class Match(IntEnum):
     """Label of a pre-training example, in the order of the Oscar+ code (not of the paper)."""
 
     TRUE = 0
-    WRONG_TAGS = 1
-    WRONG_CAPTION = 2
+    WRONG_SECOND = 1
+    WRONG_FIRST = 2
 
 
 class Stream(IntEnum):
@@ -43,6 +43,8 @@ class Stream(IntEnum):
     SWAP = 3
     DROPOUT = 4
     SAMPLE = 5
+    PASS = 6
+    WINDOW = 7
 
 
 def draws(seed: int, stream: Stream, epoch: int, index: int) -> np.random.Generator:
@@ -146,64 +148,87 @@ def sparse_example(
 
 @dataclass(frozen=True, kw_only=True)
 class PairExample:
-    """One pre-training example over ``[CLS] caption [SEP] tags [SEP]``; every array is (T + G,)."""
+    """One pre-training example over ``[CLS] first [SEP] second [SEP]``; every array is (T + G,).
+
+    The texts are a caption and tags, a question and its answer, or whatever pairs a corpus has.
+    """
 
     pieces: NDArray[np.int64]
     segments: NDArray[np.int64]
-    """0 on the caption's side, 1 on the tags'."""
+    """0 on the first text's side, 1 on the second's."""
     targets: NDArray[np.int64]
     match: Match
 
 
 def draw_match(config: LossConfig, rng: np.random.Generator) -> Match:
-    """Whether an example keeps its pair, gets another picture's tags or another picture's caption."""
+    """Whether an example keeps its pair, gets other tags (or another answer), or another caption."""
     u = rng.random()
     if u < config.swap_caption:
-        return Match.WRONG_CAPTION
+        return Match.WRONG_FIRST
     if u < config.swap_caption + config.swap_tags:
-        return Match.WRONG_TAGS
+        return Match.WRONG_SECOND
     return Match.TRUE
 
 
-def draw_donor(n_pictures: int, own: int, rng: np.random.Generator) -> int:
-    """Index of another picture, all others equally likely.
+def draw_other(n: int, own: int, rng: np.random.Generator) -> int:
+    """A number below n but for ``own``, all others equally likely.
 
     Raises:
-        ValueError: there is no other picture.
+        ValueError: there is no other.
     """
-    if n_pictures < 2:
+    if n < 2:
         raise ValueError(
             "swapped captions and tags need 2 or more pictures; set swap_caption=0 and swap_tags=0"
         )
-    donor = int(rng.integers(n_pictures - 1))
-    return donor + (donor >= own)
+    other = int(rng.integers(n - 1))
+    return other + (other >= own)
+
+
+def cut_pair(
+    first: NDArray[np.int64], second: NDArray[np.int64], limit: int | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Two texts without their special pieces, cut so that with [CLS] and two [SEP] they fit.
+
+    Pieces are taken from the end of the longer text, of the second where both are as long, as in
+    BERT and Oscar+ (``_truncate_seq_pair``).
+    """
+    n_first, n_second = len(first), len(second)
+    while limit is not None and n_first + n_second + 3 > limit:
+        if n_first > n_second:
+            n_first -= 1
+        else:
+            n_second -= 1
+    return first[:n_first], second[:n_second]
 
 
 def pair_example(
-    caption: NDArray[np.int64],
-    tags: NDArray[np.int64],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
     match: Match,
     tokenizer: CaptionTokenizer,
     config: LossConfig,
     rng: np.random.Generator,
 ) -> PairExample:
-    """Masks each piece of caption and tags with probability 15 %, never [CLS] or [SEP].
+    """Masks each piece of both texts with probability 15 %, never [CLS] or [SEP].
 
     Args:
-        caption: (n,) pieces without [CLS] and [SEP].
-        tags: (G,) pieces with the closing [SEP].
-        match: what was swapped; the masks are laid all the same.
+        first: (n,) pieces of a caption or question, without [CLS] and [SEP].
+        second: (m,) pieces of tags or an answer, without [SEP].
+        match: what was swapped. The masks are laid all the same; whether their pieces are predicted
+            ``config.mask_mismatched`` says.
         tokenizer: names the special pieces.
         config: the share of masks.
         rng: the example's own draws.
     """
-    pieces = np.concatenate(([tokenizer.cls_id], caption, [tokenizer.sep_id], tags))
-    segments = (np.arange(len(pieces)) >= len(caption) + 2).astype(np.int64)
+    sep = [tokenizer.sep_id]
+    pieces = np.concatenate(([tokenizer.cls_id], first, sep, second, sep)).astype(np.int64)
+    segments = (np.arange(len(pieces)) >= len(first) + 2).astype(np.int64)
     fixed = np.zeros(len(pieces), dtype=bool)
-    fixed[[0, len(caption) + 1, len(pieces) - 1]] = True
+    fixed[[0, len(first) + 1, len(pieces) - 1]] = True
     chosen = np.flatnonzero((rng.random(len(pieces)) < config.mask_share) & ~fixed)
     targets = np.full(len(pieces), IGNORED, dtype=np.int64)
-    targets[chosen] = pieces[chosen]
+    if match == Match.TRUE or config.mask_mismatched:
+        targets[chosen] = pieces[chosen]
     return PairExample(
         pieces=_corrupt(pieces, chosen, tokenizer, rng), segments=segments, targets=targets, match=match
     )

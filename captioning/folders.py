@@ -20,21 +20,32 @@ def written_aside(folder: Path) -> Iterator[Path]:
         OSError: the disk is full or not writable; an earlier folder of that name is untouched.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    put_back(folder)
     aside = folder.with_name(f".{folder.name}.partial")
-    replaced = folder.with_name(f".{folder.name}.replaced")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir()
     try:
         yield aside
         if folder.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            folder.rename(replaced)
+            shutil.rmtree(_replaced(folder), ignore_errors=True)
+            folder.rename(_replaced(folder))
         aside.rename(folder)
     except BaseException:
+        put_back(folder)
         shutil.rmtree(aside, ignore_errors=True)
         raise
     fsync(folder.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Undoes the first half of a replacement whose writer did not come to the second."""
+    if not folder.exists() and _replaced(folder).exists():
+        _replaced(folder).rename(folder)
+
+
+def _replaced(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
 
 
 @contextmanager

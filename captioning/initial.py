@@ -65,7 +65,8 @@ def make_model(
         ValueError: the weights do not fit the vocabulary or the lengths.
     """
     torch.manual_seed(config.seed)
-    kind = OscarForPreTraining if config.objective == "pretrain" else OscarForCaptioning
+    pretrains = "pretrain" in config.objectives
+    kind = OscarForPreTraining if pretrains else OscarForCaptioning
     if folder is None:
         model, told = kind(_own_config(config, tokenizer, region_width)), []
     else:
@@ -73,6 +74,8 @@ def make_model(
         check_vocabulary(tokenizer, source)
         model = kind(_config_of(config, source, tokenizer, region_width))
         told = str(load_weights(model, source)).splitlines()
+    # What no objective reads gets no gradient; DDP would wait for it.
+    model.bert.pooler.requires_grad_(pretrains)
     if config.model.freeze_embeddings:
         model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     return model, told

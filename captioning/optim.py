@@ -1,16 +1,21 @@
-"""AdamW with decay groups, and a learning rate that is a function of the step alone.
+"""Optimizers with decay groups, an average of the weights, a learning rate that is a function of the step.
 
-Both come in two forms: torch's, and that of the original Oscar (``optim.kind: adamw_original``).
+AdamW and learning rate come in two forms: torch's, and that of the original Oscar (``adamw_original``). What
+is kept of each parameter may be sharded among processes (FSDP2): it is gathered to be saved, and shared out
+again.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from timm.optim.lamb import Lamb
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import get_scheduler
 
 from captioning.config import OptimConfig
@@ -29,7 +34,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """AdamW over the trained parameters; torch's in one fused kernel where the device has it."""
+    """The optimizer over the trained parameters; torch's AdamW in one kernel where the device has it."""
     groups = parameter_groups(model, config.weight_decay)
     settings: dict[str, Any] = {
         "lr": config.learning_rate,
@@ -38,6 +43,9 @@ def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimiz
     }
     if config.kind == "adamw_original":
         return OriginalAdamW(groups, **settings)
+    if config.kind == "lamb":
+        # The trainer clips the gradient as for every optimizer, so LAMB does not once more.
+        return Lamb(groups, **settings, max_grad_norm=None)
     fused = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(groups, **settings, fused=fused)
 
@@ -101,13 +109,63 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate
 
 
+class WeightAverage:
+    """An exponential moving average of the trained weights (Polyak and Juditsky, 1992).
+
+    Its decay is min(decay, (1 + n) / (10 + n)) after n updates, so that the initial weights are soon
+    forgotten, as in TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """Starts at the present weights."""
+        self.decay = decay
+        self.weights = {
+            name: parameter.detach().clone()
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, n_updates: int) -> None:
+        """Moves towards the present weights, after so many earlier updates."""
+        weight = 1 - min(self.decay, (1 + n_updates) / (10 + n_updates))
+        parameters = dict(model.named_parameters())
+        for name, average in self.weights.items():
+            average.lerp_(parameters[name], weight)
+
+    @contextmanager
+    def in_place(self, model: nn.Module) -> Iterator[None]:
+        """The model has the averaged weights inside the block, its own again behind it."""
+        self._exchange(model)
+        try:
+            yield
+        finally:
+            self._exchange(model)
+
+    @torch.no_grad()
+    def _exchange(self, model: nn.Module) -> None:
+        parameters = dict(model.named_parameters())
+        for name, average in self.weights.items():
+            present = parameters[name].clone()
+            parameters[name].copy_(average)
+            average.copy_(present)
+
+
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state as named tensors, ``parameter name/quantity``."""
-    return {
-        f"{name}/{quantity}": value.detach().cpu().clone()
+    """The optimizer's state as named tensors, ``parameter name/quantity``; every process must ask for it.
+
+    Steps that are counted by group are called ``group n/step``.
+    """
+    tensors = {
+        f"{name}/{quantity}": whole(value)
         for name, parameter in model.named_parameters()
         for quantity, value in optimizer.state.get(parameter, {}).items()
     }
+    steps = {f"{_GROUP}{i}": group.get("step") for i, group in enumerate(optimizer.param_groups)}
+    return tensors | {f"{name}/step": whole(step) for name, step in steps.items() if step is not None}
+
+
+_GROUP = "group "
 
 
 def load_optimizer_tensors(
@@ -119,12 +177,29 @@ def load_optimizer_tensors(
         ValueError: the tensors belong to other parameters.
     """
     parameters = dict(model.named_parameters())
-    strangers = sorted({key.rpartition("/")[0] for key in tensors} - parameters.keys())
+    groups = {f"{_GROUP}{i}": group for i, group in enumerate(optimizer.param_groups)}
+    strangers = sorted({key.rpartition("/")[0] for key in tensors} - parameters.keys() - groups.keys())
     if strangers:
         raise ValueError(f"optimizer state of unknown parameters: {', '.join(strangers[:10])}")
     for key, value in tensors.items():
         name, _, quantity = key.rpartition("/")
-        parameter = parameters[name]
-        on_device = quantity != "step" or optimizer.defaults.get("fused")
-        device = parameter.device if on_device else torch.device("cpu")
-        optimizer.state[parameter][quantity] = value.to(device).clone()
+        if name in groups:
+            groups[name]["step"] = value.clone()
+        elif quantity == "step" and not optimizer.defaults.get("fused"):
+            optimizer.state[parameters[name]]["step"] = value.clone()
+        else:
+            optimizer.state[parameters[name]][quantity] = placed_as(value, parameters[name])
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A copy on the CPU, gathered from all processes where they share it; then each must ask for it."""
+    if isinstance(tensor, DTensor):
+        tensor = tensor.full_tensor()
+    return tensor.detach().to("cpu", copy=True)
+
+
+def placed_as(value: Tensor, like: Tensor) -> Tensor:
+    """A copy where another tensor is: on its device, shared among processes as it is (scalars never are)."""
+    if isinstance(like, DTensor) and value.ndim:
+        return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
+    return value.to(like.device).clone()

@@ -1,60 +1,43 @@
-"""What a run says while it trains: lines for people, JSON lines for programs, TensorBoard for curves."""
+"""What a run says while it trains: to its stream, to its log, and to whatever draws its curves."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
-from torch.utils.tensorboard import SummaryWriter
+from captioning.console import JsonLines, Sink, Terminal, step_line
+from captioning.event_log import LOG_FILE
+from captioning.guard import Fault
+from captioning.runs import Run, plain
+from captioning.sample_pictures import SamplePictures
+from captioning.trackers import TRACKERS, Tracker
 
-LOG_FILE = "log.jsonl"
+SCHEMA = 1
+"""Of the events in docs/formats.md; counts up where a key changes its meaning."""
 
-
-@dataclass
-class Recent:
-    """Sums since the last line of progress."""
-
-    steps: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
-    captions: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-
-    def add(self, seconds: float, waited: float, captions: int, values: Mapping[str, float]) -> None:
-        """Counts one step: its time, the part of it spent waiting for data, its captions and numbers."""
-        self.steps += 1
-        self.seconds += seconds
-        self.waited += waited
-        self.captions += captions
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        """Means over the steps, captions a second, and the share of time spent waiting for data."""
-        return {
-            **{name: total / self.steps for name, total in self.sums.items()},
-            "captions_per_second": self.captions / self.seconds,
-            "data_wait": self.waited / self.seconds,
-        }
+_OF_OPTIMIZER = ("learning_rate", "grad_norm")
+_OF_SPEED = ("captions_per_second", "pieces_per_second", "data_wait", "padding")
 
 
 class Progress:
-    """Writes events to a stream, to ``log.jsonl`` and, numbers only, to TensorBoard.
+    """Hands events to sinks, numbers and samples to trackers; without any it keeps silent."""
 
-    On a terminal an event is a readable line; otherwise, and always in ``log.jsonl``, it is a JSON object.
-    """
+    def __init__(
+        self,
+        sinks: Sequence[Sink] = (),
+        trackers: Sequence[Tracker] = (),
+        samples: SamplePictures | None = None,
+    ) -> None:
+        """Takes open sinks and trackers, and closes them.
 
-    def __init__(self, run: Path, step: int, stream: TextIO) -> None:
-        """Opens the run's log for appending; curves beyond ``step``, of a run that was killed, are cut."""
-        run.mkdir(parents=True, exist_ok=True)
-        self._stream = stream
-        self._readable = stream.isatty()
-        self._log = (run / LOG_FILE).open("a", encoding="utf-8")
-        self._curves = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        Args:
+            sinks: the stream of the command, and the log.
+            trackers: what draws curves.
+            samples: the pictures of the captions that a validation writes; needed where there are some.
+        """
+        self._sinks, self._trackers, self._samples = tuple(sinks), tuple(trackers), samples
 
     def __enter__(self) -> Progress:
         """Itself."""
@@ -63,53 +46,104 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Closes the files."""
-        self._log.close()
-        self._curves.close()
+        """Closes everything."""
+        for sink in self._sinks:
+            sink.close()
+        for tracker in self._trackers:
+            tracker.close()
+
+    def start(self, step: int, settings: Mapping[str, Any]) -> None:
+        """Tells that a process begins.
+
+        Args:
+            step: steps taken before; what log and curves have beyond them, a killed process took.
+            settings: of the run.
+        """
+        for tracker in self._trackers:
+            tracker.settings(settings, step)
+        self._tell({"event": "start", "schema": SCHEMA, "step": step})
 
     def say(self, message: str) -> None:
         """Tells something that has no numbers."""
-        self._write({"event": "note", "message": message}, message)
+        self._tell({"event": "note", "message": message}, message)
 
-    def step(
-        self, step: int, total_steps: int | None, eta: float | None, values: Mapping[str, float]
+    def live(
+        self, step: int, total_steps: int | None, share: float, eta: float | None, values: Mapping[str, float]
     ) -> None:
-        """Tells how training goes.
+        """Shows a person how the step went; nothing is kept.
 
         Args:
             step: steps taken.
             total_steps: steps to take, if the run is limited by steps.
+            share: of the run that is done, 0 to 1.
             eta: seconds until the end, if known.
             values: numbers by name.
         """
-        for name, value in values.items():
-            self._curves.add_scalar(f"train/{name}", value, step)
+        for sink in self._sinks:
+            sink.live({"step": step, "steps": total_steps, "eta_seconds": eta, **values}, share)
+
+    def step(
+        self, step: int, total_steps: int | None, eta: float | None, values: Mapping[str, float]
+    ) -> None:
+        """Tells how training goes, for good; the arguments are those of ``live``."""
+        for tracker in self._trackers:
+            tracker.scalars({_curve(name): value for name, value in values.items()}, step)
         event = {"event": "step", "step": step, "steps": total_steps, "eta_seconds": eta, **values}
-        numbers = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        until = "" if eta is None else f"  {_clock(eta)} left"
-        self._write(event, f"step {step}{f'/{total_steps}' if total_steps else ''}  {numbers}{until}")
+        self._tell(event, step_line(event))
 
     def scores(self, step: int, scores: Mapping[str, float], best: bool, captions: Mapping[str, str]) -> None:
         """Tells a validation, with some captions as they are."""
-        for name, value in scores.items():
-            self._curves.add_scalar(f"validation/{name}", value, step)
-        for image_id, caption in captions.items():
-            self._curves.add_text(f"captions/{image_id}", caption, step)
+        for tracker in self._trackers:
+            tracker.scalars({f"validation/{name}": value for name, value in scores.items()}, step)
+            if captions and self._samples is not None:
+                tracker.samples(self._samples.of(captions), step)
         numbers = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
         lines = [f"step {step}  validation  {numbers}{'  (best so far)' if best else ''}"]
         lines += [f"    {image_id}: {caption}" for image_id, caption in captions.items()]
         event = {"event": "validation", "step": step, "best": best, **scores, "captions": dict(captions)}
-        self._write(event, "\n".join(lines))
+        self._tell(event, "\n".join(lines))
 
-    def _write(self, event: Mapping[str, object], readable: str) -> None:
-        line = json.dumps(event, ensure_ascii=False)
-        self._log.write(line + "\n")
-        self._log.flush()
-        self._stream.write((readable if self._readable else line) + "\n")
-        self._stream.flush()
+    def fault(self, fault: Fault, message: str) -> None:
+        """Tells what the guard found."""
+        event = {
+            "event": "fault",
+            "kind": fault.kind,
+            "action": fault.action,
+            "step": fault.step,
+            "since": fault.since,
+            "values": dict(fault.values),
+            "pictures": list(fault.image_ids),
+            "message": message,
+        }
+        self._tell(event, "" if fault.action == "stop" else message)  # else the command's last word says it
+
+    def _tell(self, event: Mapping[str, Any], readable: str = "") -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for sink in self._sinks:
+            sink.tell({"event": event["event"], "time": now, **event}, readable)
 
 
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def open_progress(run: Run, step: int, stream: TextIO) -> Progress:
+    """What the settings ask for: the stream, the run's log, its trackers.
+
+    Args:
+        run: its folder is made.
+        step: steps taken before.
+        stream: standard output: lines for people on a terminal, else JSON lines.
+    """
+    config = run.config
+    config.out.mkdir(parents=True, exist_ok=True)
+    log = JsonLines((config.out / LOG_FILE).open("a", encoding="utf-8"), owned=True)
+    progress = Progress(
+        sinks=(Terminal(stream) if stream.isatty() else JsonLines(stream), log),
+        trackers=[TRACKERS[name](config.out, step) for name in config.track],
+        samples=None if run.validation is None else SamplePictures(config.data.images, run.validation),
+    )
+    progress.start(step, plain(config))
+    return progress
+
+
+def _curve(name: str) -> str:
+    """The curve of a number: its group, which TensorBoard shows as a section, and its name."""
+    group = "optim" if name in _OF_OPTIMIZER else "speed" if name in _OF_SPEED else "train"
+    return f"{group}/{name}"

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioning.checkpoints import (
-    BEST,
-    LAST,
-    CaptionerInfo,
-    CheckpointError,
-    TrainingState,
-    checkpoints,
-    newest_checkpoint,
-    read_training_state,
-)
-from captioning.config import TrainConfig
-from captioning.dataset import CaptionedPictures, join
+from captioning.checkpoints import CaptionerInfo, CheckpointError, TrainingState, read_training_state
+from captioning.config import Objective, TrainConfig
+from captioning.dataset import CaptionedPictures, Source
 from captioning.detector_match import detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
+from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
-from captioning.records import read_records
+from captioning.records import read_caption_file
 from captioning.rewards import Rewards
-from captioning.scst import SelfCritical
-from captioning.steps import Step, step_of
+from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
+from captioning.scst import self_critical_step
+from captioning.steps import STEPS, Step
 from captioning.tokenizer import CaptionTokenizer
-from features.store import RegionStore
+from captioning.training_data import (
+    all_texts,
+    data_hashes,
+    open_regions,
+    read_sources,
+    refuse_missing_files,
+    sha256_of_texts,
+)
 from features.tags import Lexicon
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 
@@ -40,22 +38,28 @@ FREE_KEYS = frozenset(
     (
         "out",
         "overwrite",
+        "dry_run",
+        "track",
+        "guard",
         "log_every",
         "save_every",
         "keep_last",
         "device",
         "precision",
+        "data.images",
         "data.regions",
         "data.train",
         "data.validation",
         "data.memory_gb",
         "data.workers",
+        "parallel",
         "scst.frequencies",
         "validation.batch_size",
         "gradient_checkpointing",
     )
 )
-"""Settings that a resumed run may change: they change no weight. Data may move; their content is compared."""
+"""Settings, and groups of them, that a resumed run may change: they change no weight of a sound run. Data may
+move; their content is compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +77,8 @@ class Run:
     config: TrainConfig
     tokenizer: CaptionTokenizer
     model: OscarForCaptioning | OscarForPreTraining
-    step: Step
-    """Of the objective."""
+    steps: Mapping[Objective, Step]
+    """Of each objective."""
     training: CaptionedPictures
     validation: CaptionedPictures | None
     info: CaptionerInfo
@@ -93,46 +97,43 @@ def prepare(config: TrainConfig) -> Run:
         ValueError: anything that makes the run impossible, with file and cure; the readers' own errors are
             ValueErrors too.
     """
-    for name in ("train", "validation"):
-        path = getattr(config.data, name)
-        if path is not None and not path.is_file():
-            raise ValueError(
-                f"data.{name}: {path} not found; give the annotation file with --data.{name} FILE"
-            )
+    refuse_missing_files(config)
     store = open_regions(config)
     lexicon = Lexicon.load(config.data.lexicon, store.vocabulary_id, store.vocabulary)
-    found = join(read_records(config.data.train, "train"), store)
-    notes = [f"training: {line}" for line in found.report()]
+    sources, notes = read_sources(config, store)
     resume, resume_notes = find_resume(config)
     notes += resume_notes
 
     folder = initial_folder(config.init) if config.init else None
-    tag_names = [lexicon.chinese(index) or "" for index in range(len(store.vocabulary))]
-    texts = [caption for record in found.records for caption in record.captions]
-    tokenizer = make_tokenizer(folder, texts, tag_names)
+    tokenizer = make_tokenizer(
+        folder, all_texts(sources), [lexicon.chinese(i) or "" for i in range(len(store.vocabulary))]
+    )
     model, told = make_model(config, folder, tokenizer, store.feature_dim + GEOMETRY_WIDTH)
-    training = CaptionedPictures(found.records, store, lexicon, tokenizer, config)
+    training = CaptionedPictures(sources, lexicon, tokenizer, config)
     validation = None
     if config.data.validation is not None:
-        held_out = join(read_records(config.data.validation, "validation"), store)
-        notes += [f"validation: {line}" for line in held_out.report()]
-        pictures = held_out.records[: config.validation.pictures]
-        validation = CaptionedPictures(pictures, store, lexicon, tokenizer, config)
-    data = data_hashes(config, store, lexicon, training, validation)
-    if config.objective == "scst":
-        rewards = Rewards(training.records, config.scst)
-        data["segmenter and document frequencies of the reward"] = _sha256(rewards.identity)
-        notes.append(str(rewards))
-        step: Step = SelfCritical(config, tokenizer, rewards)  # type: ignore[assignment]
-    else:
-        step = step_of(config.objective, config.loss)
+        captions = read_caption_file(config.data.validation, "validation")
+        held_out = join(captions.records, store)
+        notes += [f"validation: {line}" for line in (*captions.notes, *held_out.report())]
+        records = held_out.records[: config.validation.pictures]
+        validation = CaptionedPictures([Source(records=records, store=store)], lexicon, tokenizer, config)
+    data = data_hashes(lexicon, training, validation)
+    steps: dict[Objective, Step] = {}
+    for objective in config.objectives:
+        if objective == "scst":
+            rewards = Rewards(training.records, config.scst)
+            data["segmenter and document frequencies of the reward"] = sha256_of_texts(rewards.identity)
+            notes.append(str(rewards))
+            steps[objective] = self_critical_step(config, tokenizer, rewards)
+        else:
+            steps[objective] = STEPS[objective](config.loss)
     if resume is not None:
         refuse_differences(config, data, resume)
     return Run(
         config=config,
         tokenizer=tokenizer,
         model=model,
-        step=step,
+        steps=steps,
         training=training,
         validation=validation,
         info=CaptionerInfo(
@@ -151,22 +152,6 @@ def prepare(config: TrainConfig) -> Run:
     )
 
 
-def open_regions(config: TrainConfig) -> RegionStore:
-    """The regions file.
-
-    Raises:
-        ValueError: it does not exist; the message has the command that makes it.
-    """
-    path = config.data.regions
-    if not path.exists():
-        images = "examples/images" if path == type(config.data)().regions else "DIR"
-        raise ValueError(
-            f"data.regions: {path} not found; make it with "
-            f"`python -m features.extract --images {images} --out {path}`"
-        )
-    return RegionStore(path)
-
-
 def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
     """The newest whole checkpoint of the run's folder, and what to tell of it.
 
@@ -177,14 +162,13 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
     """
     run = config.out
     if config.overwrite:
-        for earlier in checkpoints(run):
-            shutil.rmtree(earlier)
-        for name in (LAST, BEST, "log.jsonl"):
-            (run / name).unlink(missing_ok=True)
-        shutil.rmtree(run / "tensorboard", ignore_errors=True)
+        if is_main_process():
+            clear(run)
         return None, []
+    if is_main_process():
+        recover(run)
     folder, passed_over = newest_checkpoint(run)
-    notes = [f"damaged checkpoint passed over: {reason}" for reason in passed_over]
+    notes = [f"checkpoint passed over: {reason}" for reason in passed_over]
     if folder is None:
         if passed_over:
             raise CheckpointError(
@@ -192,6 +176,8 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
                 "Start anew with --overwrite true, or choose another --out."
             )
         return None, notes
+    if damage := damage_of_best(run, folder):
+        notes.append(f"the best checkpoint is damaged, and stays so until a better one comes: {damage}")
     return Resume(folder=folder, state=read_training_state(folder)), [*notes, f"going on from {folder}"]
 
 
@@ -205,7 +191,7 @@ def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Res
     differing = [
         f"{key} is {now!r}, was {was!r}"
         for key, was, now in differences(values["config"], plain(config))
-        if key not in FREE_KEYS
+        if FREE_KEYS.isdisjoint((key, key.partition(".")[0]))
     ]
     differing += [f"the {key} have other content" for key, _, _ in differences(values["data"], dict(data))]
     if differing:
@@ -231,28 +217,3 @@ def plain(config: TrainConfig) -> dict[str, Any]:
     """The settings as JSON knows them."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
     return values
-
-
-def data_hashes(
-    config: TrainConfig,
-    store: RegionStore,
-    lexicon: Lexicon,
-    training: CaptionedPictures,
-    validation: CaptionedPictures | None,
-) -> dict[str, str]:
-    """SHA-256 of all that decides what the model reads."""
-    return {
-        "regions": _sha256([store.fingerprint, *store.image_ids]),
-        "lexicon": lexicon.sha256,
-        "training captions": _sha256(_texts(training)),
-        "validation captions": _sha256(_texts(validation)),
-    }
-
-
-def _texts(pictures: CaptionedPictures | None) -> list[str]:
-    records = () if pictures is None else pictures.records
-    return [text for record in records for text in (record.image_id, *record.captions)]
-
-
-def _sha256(texts: list[str]) -> str:
-    return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor
 from captioning.batches import SampleBatch
 from captioning.config import TrainConfig
 from captioning.rewards import Rewards
-from captioning.steps import Losses
+from captioning.steps import Means, Part, Step
 from captioning.tokenizer import CaptionTokenizer
 from captioning.validation import unwritable_ids
 from oscar.backbone import Prefix
@@ -26,9 +26,19 @@ from oscar.objectives import self_critical_loss
 from oscar.sampling import sample
 from oscar.scoring import score_captions
 
+PARTS = {
+    "self_critical": Part(unit="samples", weight=1.0),
+    **{name: Part(unit="samples") for name in ("reward", "baseline", "repeated", "pieces", "cut")},
+}
+
+
+def self_critical_step(config: TrainConfig, tokenizer: CaptionTokenizer, rewards: Rewards) -> Step:
+    """The step of the ``scst`` objective, with the rewards of the training pictures."""
+    return Step(take=SelfCritical(config, tokenizer, rewards), parts=PARTS)  # type: ignore[arg-type]
+
 
 class SelfCritical:
-    """The step of the ``scst`` objective.
+    """Draws captions and compares them with a baseline.
 
     Rewards are computed in this process, after the pass with gradients was started: an accelerator works on
     it meanwhile, and waits for no other process.
@@ -39,13 +49,13 @@ class SelfCritical:
         self.config, self.tokenizer, self.rewards = config, tokenizer, rewards
         self.never_ids = unwritable_ids(tokenizer)
 
-    def __call__(self, model: OscarForCaptioning, batch: SampleBatch, step: int) -> Losses:
+    def __call__(self, model: OscarForCaptioning, batch: SampleBatch, step: int) -> Means:
         """Draws captions and compares them with the baseline; ``step`` decides nothing.
 
         Returns:
-            ``loss``; means of ``reward`` and ``baseline``, of CIDEr-D, 0 to 10; ``repeated``: the share of
-            samples that equal an earlier one of their picture; ``pieces``: their mean length; ``cut``: the
-            share that the limit of pieces ended.
+            ``self_critical``: the loss; means of ``reward`` and ``baseline``, of CIDEr-D, 0 to 10;
+            ``repeated``: the share of samples that equal an earlier one of their picture; ``pieces``: their
+            mean length; ``cut``: the share that the limit of pieces ended.
         """
         greedy = self._greedy(model, batch) if self.config.scst.baseline == "greedy" else None
         prefix = _encode(model, batch)
@@ -71,10 +81,10 @@ class SelfCritical:
         rewards = scores[:, : log_probs.shape[1]]  # (B, S)
         baseline = None if greedy is None else scores[:, -1]  # (B,)
         return {
-            "loss": self_critical_loss(log_probs, rewards, baseline),
+            "self_critical": self_critical_loss(log_probs, rewards, baseline),
             "reward": rewards.mean(),
             "baseline": rewards.mean() if baseline is None else baseline.mean(),
-            **_shape_of(drawn),
+            **_shape_of(drawn, log_probs.device),
         }
 
     @torch.no_grad()
@@ -129,12 +139,13 @@ def _encode(model: OscarForCaptioning, batch: SampleBatch) -> Prefix:
     )
 
 
-def _shape_of(drawn: Sequence[Sequence[Hypothesis]]) -> Losses:
+def _shape_of(drawn: Sequence[Sequence[Hypothesis]], device: torch.device) -> Means:
     """What the log tells of the samples besides their rewards."""
     every = [hypothesis for hypotheses in drawn for hypothesis in hypotheses]
     distinct = sum(len({hypothesis.piece_ids for hypothesis in hypotheses}) for hypotheses in drawn)
-    return {
-        "repeated": torch.tensor(1 - distinct / len(every)),
-        "pieces": torch.tensor(sum(len(each.piece_ids) for each in every) / len(every)),
-        "cut": torch.tensor(sum(not each.finished for each in every) / len(every)),
+    shape = {
+        "repeated": 1 - distinct / len(every),
+        "pieces": sum(len(each.piece_ids) for each in every) / len(every),
+        "cut": sum(not each.finished for each in every) / len(every),
     }
+    return {name: torch.tensor(value, device=device) for name, value in shape.items()}

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from safetensors.torch import load_model
 from torch import nn
 
-from captioning.checkpoints import MODEL, TrainingState
-from captioning.optim import load_optimizer_tensors, optimizer_tensors
+from captioning.checkpoints import TrainingState
+from captioning.optim import WeightAverage, load_optimizer_tensors, optimizer_tensors, placed_as, whole
 from captioning.runs import Resume
+
+TRAINED = "trained"
+"""Quantity of a parameter: its own value, where the folder's weights are the average."""
 
 
 @dataclass
@@ -43,15 +45,43 @@ class Counters:
 
 
 def capture(
-    counters: Counters, model: nn.Module, optimizer: torch.optim.Optimizer, others: dict[str, Any]
+    counters: Counters,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None,
+    others: dict[str, Any],
 ) -> TrainingState:
-    """A state to write beside the weights."""
+    """A state to write beside the weights, or beside their average, where there is one.
+
+    Every process must call it, the model having its own weights.
+    """
     values = {"counters": dataclasses.asdict(counters), "threads": torch.get_num_threads(), **others}
-    return TrainingState(tensors=optimizer_tensors(model, optimizer), values=values)
+    tensors = optimizer_tensors(model, optimizer)
+    if average is not None:
+        parameters = dict(model.named_parameters())
+        tensors |= {f"{name}/{TRAINED}": whole(parameters[name]) for name in average.weights}
+    return TrainingState(tensors=tensors, values=values)
 
 
-def restore(resume: Resume, model: nn.Module, optimizer: torch.optim.Optimizer) -> Counters:
-    """Puts weights and optimizer back as they were, and says how far the run was."""
-    load_model(model, resume.folder / MODEL, strict=True)
-    load_optimizer_tensors(model, optimizer, resume.state.tensors)
+def restore(
+    resume: Resume, model: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage | None
+) -> Counters:
+    """Puts optimizer and, where they were averaged, weights back as they were; says how far the run was.
+
+    Args:
+        resume: the checkpoint.
+        model: with the weights of the checkpoint's folder: the trained ones, or their average.
+        optimizer: of the model.
+        average: started from the model as it is here.
+    """
+    own = {key: value for key, value in resume.state.tensors.items() if key.endswith(f"/{TRAINED}")}
+    load_optimizer_tensors(
+        model, optimizer, {key: value for key, value in resume.state.tensors.items() if key not in own}
+    )
+    if average is not None:
+        parameters = dict(model.named_parameters())
+        with torch.no_grad():
+            for key, value in own.items():
+                parameter = parameters[key.removesuffix(f"/{TRAINED}")]
+                parameter.copy_(placed_as(value, parameter))
     return Counters(**resume.state.values["counters"])

@@ -1,80 +1,100 @@
 """The training loop: steps, validations, checkpoints, and a clean end on a signal.
 
 A killed run that goes on ends with the bits of the uninterrupted one: batches are a function of (seed, step),
-dropout is seeded by (seed, step, process) before every step, the learning rate is a function of the step, and
-a checkpoint holds the rest.
+dropout is seeded by (seed, step, part of the step), the learning rate is a function of the step, and a
+checkpoint holds the rest.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from safetensors.torch import load_model
 from torch import Tensor
 
-from captioning.batches import Batch, to_device
-from captioning.checkpoints import BEST, LAST, point, prune, step_folder, write_checkpoint
-from captioning.config import TrainConfig
-from captioning.dataset import BatchPlan, StepBatches
+from captioning.batch_contents import contents_of
+from captioning.batches import to_device
+from captioning.checkpoints import MODEL, TrainingState, write_checkpoint
 from captioning.examples import Stream, draws
-from captioning.optim import TIME_STEPS, learning_rate_factor, make_optimizer, set_learning_rate
+from captioning.guard import Guard, TrainingError
+from captioning.optim import (
+    TIME_STEPS,
+    WeightAverage,
+    learning_rate_factor,
+    make_optimizer,
+    set_learning_rate,
+)
+from captioning.parallel import Workers
 from captioning.precision import PrecisionChoice, choose_precision, pick_device
-from captioning.progress import Progress, Recent
+from captioning.progress import Progress
+from captioning.recent import Recent
+from captioning.run_folder import refuse_different_steps, settle, step_folder
 from captioning.runs import Run, plain
+from captioning.schedule import BatchPlan, Mixture, stages_of, total_steps
 from captioning.state import Counters, capture, restore
-from captioning.steps import Objective
+from captioning.step_batches import StepBatches, StepParts
+from captioning.steps import Learning
 from captioning.validation import SHOWN_CAPTIONS, validate
 from features.stop import StopRequest
 
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message names the step and what is left of the run."""
+__all__ = ["Trainer", "TrainingError", "plan_of"]
 
 
 class Trainer:
-    """One run from its resume point to its end."""
+    """One run from its resume point to its end, in this process and, with a launcher, in others like it."""
 
-    def __init__(self, run: Run, progress: Progress) -> None:
-        """Puts model and optimizer on the device, in the state of the checkpoint if there is one."""
+    def __init__(self, run: Run, progress: Progress | None) -> None:
+        """Puts model and optimizer on the device, in the state of the checkpoint if there is one.
+
+        Args:
+            run: what is trained on what.
+            progress: where to tell of it; None in all processes but the first.
+        """
         config = run.config
         self.run, self.config, self.progress = run, config, progress
         self.stop_request = StopRequest()
-        device = pick_device(config.device)
-        choice = _precision_of(run, device)
+        choice = _precision_of(run, pick_device(config.device))
         self.precision = choice.name
-        self.accelerator = Accelerator(
-            mixed_precision="no" if choice.name == "fp32" else choice.name, cpu=device.type == "cpu"
-        )
-        self.device = self.accelerator.device
-        self.model = run.model.to(self.device)
+        self.workers = Workers(pick_device(config.device), choice.name, config.parallel)
+        self.device = self.workers.device
+        self.model = run.model
+        if run.resume:
+            load_model(self.model, run.resume.folder / MODEL, strict=True)
+        self.model.to(self.device)  # type: ignore[arg-type]  # transformers wraps it without its types
         if config.gradient_checkpointing:
             self.model.activation_checkpointing_enable()
+        learning = Learning(self.model, run.steps, config.objectives)
+        self.workers.shard(learning)
         self.optimizer = make_optimizer(self.model, config.optim)
-        self.counters = restore(run.resume, self.model, self.optimizer) if run.resume else Counters()
+        decay = config.optim.ema_decay
+        self.average = None if decay is None else WeightAverage(self.model, decay)
+        self.counters = Counters()
+        if run.resume:
+            self.counters = restore(run.resume, self.model, self.optimizer, self.average)
+        self.guard = Guard(config.guard, config.out, progress.fault if progress else None)
+        if run.resume and "guard" in run.resume.state.values:
+            self.guard.load(run.resume.state.values["guard"])
         self.saved_step = self.counters.step
-        self.objective, self.prepared_optimizer = self.accelerator.prepare(
-            Objective(self.model, run.step), self.optimizer
-        )
-        if run.resume and self.accelerator.scaler is not None:
-            self.accelerator.scaler.load_state_dict(run.resume.state.values["scaler"])
-        self.plan = BatchPlan(
-            n_pictures=len(run.training),
-            batch_size=config.batch_size,
-            seed=config.seed,
-            rank=self.accelerator.process_index,
-            world_size=self.accelerator.num_processes,
-        )
-        self.total_steps = total_steps(config, self.plan.steps_per_epoch)
+        refuse_different_steps(config.out, self.counters.step)
+        self.shared = self.workers.prepare(learning, self.optimizer)
+        scaler = self.workers.accelerator.scaler
+        if run.resume and scaler is not None:
+            scaler.load_state_dict(run.resume.state.values["scaler"])
+        self.plan = plan_of(run, self.workers.count)
+        self.total_steps = total_steps(config, len(self.plan.mixture))
         by_time = config.max_seconds is not None or self.total_steps is None
         self.rate_factor = learning_rate_factor(
             config.optim, TIME_STEPS if by_time or self.total_steps is None else self.total_steps
         )
         self.recent = Recent()
-        self._tell_start(choice)
+        if progress:
+            self._tell_start(progress, choice)
 
     def train(self) -> int | None:
         """Takes steps until the end of the run or a signal, then saves.
@@ -83,47 +103,106 @@ class Trainer:
             None at the end; the signal's number if one stopped the run.
 
         Raises:
-            TrainingError: loss or gradient are not numbers.
+            TrainingError: the guard stopped the run.
         """
-        batches = StepBatches(self.run.training, self.plan).from_step(
-            self.counters.step, self.config.data.workers
+        batches = StepBatches(self.run.training, self.plan, self.workers.rank).from_step(
+            self.counters.step, self.config.data.workers, pin=self.device.type == "cuda"
         )
-        self.objective.train()
+        self.shared.wrapped.train()
         with self.stop_request:
             while True:
-                validated = self._validation_due() and self._validate()
-                stop = self.stop_request.signal is not None or self._is_done()
+                signal = self._agree()
+                validated = False
+                if signal is None and self._validation_due():
+                    validated = self._validate()
+                    if not validated:  # cut short: stop here, so that the run that goes on makes up for it
+                        signal = self._agree()
+                stop = signal is not None or self._is_done()
                 if validated or (self.counters.step > self.saved_step and (stop or self._save_due())):
                     self._save()
                 if stop:
-                    return self.stop_request.signal
+                    return signal
                 self._step(batches)
 
-    def _step(self, batches: Iterator[Batch]) -> None:
+    def _agree(self) -> int | None:
+        """The signal that any process got; and the time of a step, which must be the same on all."""
+        number = self.stop_request.signal or 0
+        if self.workers.count == 1:
+            return number or None
+        signals, senders, seconds = self.workers.sums([number, number > 0, self.counters.seconds])
+        self.counters.seconds = seconds / self.workers.count
+        return round(signals / senders) if senders else None
+
+    def _step(self, batches: Iterator[StepParts]) -> None:
         """One optimizer step."""
         start = time.monotonic()
         counters, config = self.counters, self.config
-        batch = next(batches)
+        parts = next(batches)
         waited = time.monotonic() - start
         rate = config.optim.learning_rate * self.rate_factor(self._rate_step())
         set_learning_rate(self.optimizer, rate)
-        seed = draws(config.seed, Stream.DROPOUT, counters.step, self.accelerator.process_index)
-        torch.manual_seed(int(seed.integers(2**62)))
-        losses: dict[str, Tensor] = self.objective(to_device(batch, self.device), counters.step)
-        self._refuse_nan("loss", losses["loss"].item(), batch)
-        self.accelerator.backward(losses["loss"])
-        norm = float(self.accelerator.clip_grad_norm_(self.objective.parameters(), config.optim.clip_norm))
-        if self.precision != "fp16":  # there, infinite gradients are expected and answered by the scaler
-            self._refuse_nan("gradient norm", norm, batch)
-        self.prepared_optimizer.step()
-        self.prepared_optimizer.zero_grad()
+        means = self.gradients(parts)
+        norm = self.shared.clip(config.optim.clip_norm)
+        if self._is_sound(means["loss"], norm):
+            self.shared.update()
+            if self.average is not None:
+                self.average.update(self.model, counters.step)
+        else:
+            self.shared.drop()
         counters.step += 1
         seconds = time.monotonic() - start
         counters.seconds += seconds
-        values = {name: value.item() for name, value in losses.items()}
-        self.recent.add(seconds, waited, batch.n_captions, {**values, "grad_norm": norm})
-        if counters.step % config.log_every == 0:
-            self._tell_step(rate)
+        contents = contents_of(parts, drawn_pieces=means.get("pieces", means.get("scst/pieces", 0.0)))
+        self.recent.add(seconds, waited, contents, {**means, "grad_norm": norm})
+        self._tell_step(rate)
+
+    def _is_sound(self, loss: float, norm: float) -> bool:
+        """Whether the update shall be made. Loss and norm are those of all processes, so all judge alike."""
+        step, plan, records = self.counters.step, self.plan, self.run.training.records
+        if step and step == plan.stage(step).first_step:
+            self.guard.forget_level()
+        return not self.guard.skips(
+            step=step + 1,
+            loss=loss,
+            grad_norm=norm,
+            image_ids=lambda: [records[item.index].image_id for item in plan.items(step)],
+            scaled=self.workers.accelerator.scaler is not None,
+        )
+
+    def gradients(self, parts: StepParts) -> dict[str, float]:
+        """Computes the gradients of a step, part by part; the loss and the means of its parts.
+
+        Each mean is weighed by its share of the units (words, pairs, samples) of the whole step, over all
+        parts and processes: the gradient is that of one batch.
+        """
+        learning, workers, step = self.shared.learning, self.workers, self.counters.step
+        counts = [learning.counts(batches) for batches in parts]
+        names = list(learning.parts)
+        units = dict(
+            zip(names, workers.sums([sum(of[name] for of in counts) for name in names]), strict=True)
+        )
+        sums = torch.zeros(len(names), dtype=torch.float64)
+        for number, (batches, of_part) in enumerate(zip(parts, counts, strict=True)):
+            # A part's dropout is its own, whichever process computes it.
+            place = workers.rank * self.config.accumulate + number
+            torch.manual_seed(int(draws(self.config.seed, Stream.DROPOUT, step, place).integers(2**62)))
+            with self.shared.reducing(last=number == len(parts) - 1):
+                means = self.shared.means(
+                    {name: to_device(batch, self.device) for name, batch in batches.items()}, step
+                )
+                loss = torch.stack(
+                    [
+                        part.weight * of_part[name] / max(1.0, units[name]) * means[name]
+                        for name, part in learning.parts.items()
+                        if part.weight
+                    ]
+                ).sum()
+                self.shared.backward(loss * workers.count)  # gradients are averaged over processes
+            values = torch.stack([means[name].detach().float() for name in names]).cpu().double()
+            sums += values * torch.tensor([of_part[name] for name in names])
+        whole = dict(zip(names, workers.sums(sums.tolist()), strict=True))
+        found = {name: total / max(1.0, units[name]) for name, total in whole.items()}
+        return {"loss": sum(learning.parts[name].weight * mean for name, mean in found.items()), **found}
 
     def _rate_step(self) -> int:
         """The coming step; with a limit of time, the share of the run that has gone, in TIME_STEPS."""
@@ -146,107 +225,136 @@ class Trainer:
     def _validation_due(self) -> bool:
         if self.run.validation is None or self.counters.step == self.counters.validated_step:
             return False
-        every = self.config.validation.every or self.plan.steps_per_epoch
-        return self.stop_request.signal is None and (self.counters.step % every == 0 or self._is_done())
+        every = self.config.validation.every or self._steps_per_epoch()
+        return self.counters.step % every == 0 or self._is_done()
 
     def _save_due(self) -> bool:
         every = self.config.save_every
         if every is None and self.run.validation is None:
-            every = self.plan.steps_per_epoch
+            every = self._steps_per_epoch()
         return every is not None and self.counters.step % every == 0
+
+    def _steps_per_epoch(self) -> int:
+        return self.plan.steps_per_epoch(max(0, self.counters.step - 1))
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The model has the weights that are validated and released: their average, where there is one."""
+        return nullcontext() if self.average is None else self.average.in_place(self.model)
 
     def _validate(self) -> bool:
         """Scores the model; False if a signal cut it short."""
         if self.run.validation is None:
             return False
-        found = validate(
-            self.model,
-            self.run.validation,
-            self.config,
-            stop=lambda: self.stop_request.signal is not None,
-        )
+        with self._averaged(), self.shared.unsharded():
+            found = validate(
+                self.model,
+                self.run.validation,
+                self.config,
+                self.workers,
+                stop=lambda: self.stop_request.signal is not None,
+            )
         if found is None:
             return False
         best = self.counters.count_validation(found.main, found.scores)
-        shown = dict(list(found.captions.items())[:SHOWN_CAPTIONS])
-        self.progress.scores(self.counters.step, found.scores, best, shown)
+        if self.progress:
+            shown = dict(list(found.captions.items())[:SHOWN_CAPTIONS])
+            self.progress.scores(self.counters.step, found.scores, best, shown)
         return True
 
     def _save(self) -> None:
         """Writes this step's checkpoint, points ``last`` and ``best`` at theirs, removes old ones."""
         counters, out = self.counters, self.config.out
         self.saved_step = counters.step
-        if not self.accelerator.is_main_process:
-            return
-        scores = counters.scores if counters.validated_step == counters.step else {}
-        scaler = self.accelerator.scaler
+        scaler = self.workers.accelerator.scaler
         others = {
             "precision": self.precision,
-            "processes": self.accelerator.num_processes,
+            "processes": self.workers.count,
+            "guard": self.guard.state(),
             "scaler": None if scaler is None else scaler.state_dict(),
             "config": plain(self.config),
             "data": self.run.data,
         }
-        folder = step_folder(out, counters.step)
+        state = capture(counters, self.model, self.optimizer, self.average, others)
+        with self._averaged():
+            weights = self.shared.gathered()
+            if self.workers.is_first:
+                self._write(out, state, weights)
+
+    def _write(self, out: Path, state: TrainingState, weights: dict[str, Tensor] | None) -> None:
+        counters = self.counters
+        scores = counters.scores if counters.validated_step == counters.step else {}
         write_checkpoint(
-            folder,
+            step_folder(out, counters.step),
             model=self.model,
+            weights=weights,
             tokenizer=self.run.tokenizer,
             info=dataclasses.replace(self.run.info, step=counters.step, scores=dict(scores)),
-            state=capture(counters, self.model, self.optimizer, others),
+            state=state,
         )
-        point(out, LAST, folder)
-        best = None if counters.best_step is None else step_folder(out, counters.best_step)
-        if best is not None and best.is_dir():
-            point(out, BEST, best)
-        prune(out, self.config.keep_last, keep=() if best is None else (best,))
+        settle(out, counters.step, counters.best_step, self.config.keep_last)
 
-    def _refuse_nan(self, name: str, value: float, batch: Batch) -> None:
-        if math.isfinite(value):
-            return
-        step = self.counters.step + 1
-        left = step_folder(self.config.out, self.saved_step) if self.saved_step else "none was written yet"
-        raise TrainingError(
-            f"step {step}: the {name} is {value} (pictures {', '.join(batch.image_ids[:10])}). "
-            f"Last good checkpoint: {left}. Lower optim.learning_rate, or look at these pictures' features."
-        )
-
-    def _tell_start(self, choice: PrecisionChoice) -> None:
-        pictures, say = self.run.training, self.progress.say
+    def _tell_start(self, progress: Progress, choice: PrecisionChoice) -> None:
+        pictures, say, config = self.run.training, progress.say, self.config
         n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        learned = ", ".join(
+            name if len(config.objectives) == 1 else f"{name} (weight {weight:g})"
+            for name, weight in config.objectives.items()
+        )
         say(
-            f"{self.config.objective}: {n_parameters / 1e6:.1f} M trained parameters, "
+            f"{learned}: {n_parameters / 1e6:.1f} M trained parameters, "
             f"{len(self.run.tokenizer)} pieces, {len(pictures)} pictures with "
-            f"{int(pictures.first_caption[-1])} captions, {self.plan.steps_per_epoch} steps an epoch"
+            f"{int(pictures.first_caption[-1])} captions, {self._steps_per_epoch()} steps an epoch"
         )
         say(f"device {self.device}, precision {choice.name} ({choice.reason})")
+        if self.workers.count > 1:
+            say(f"{self.workers.count} processes, {config.parallel}")
         if self.run.resume is None:
             return
         was = self.run.resume.state.values
-        now = {"threads": torch.get_num_threads(), "processes": self.accelerator.num_processes}
+        now = {"threads": torch.get_num_threads(), "processes": self.workers.count}
         for name, number in now.items():
             if was[name] != number:
                 say(f"{name}: {number}, were {was[name]}; the weights will differ in their last bits")
 
     def _tell_step(self, rate: float) -> None:
+        """The first process tells of its share of the step, times their number; the others are as fast."""
         share, counters = self._share_gone(), self.counters
-        eta = counters.seconds * (1 - share) / share if share else None
-        epoch = counters.step / self.plan.steps_per_epoch
-        values = {"epoch": epoch, "learning_rate": rate, **self.recent.means()}
-        self.progress.step(counters.step, self.total_steps, eta, values)
-        self.recent = Recent()
+        for_good = counters.step % self.config.log_every == 0
+        if self.progress:
+            eta = counters.seconds * (1 - share) / share if share else None
+            means = self.recent.means(self.workers.count)
+            values = {"epoch": self.plan.epoch(counters.step), "learning_rate": rate, **means}
+            self.progress.live(counters.step, self.total_steps, share, eta, values)
+            if for_good:
+                self.progress.step(counters.step, self.total_steps, eta, values)
+        if for_good:
+            self.recent = Recent()
 
 
-def total_steps(config: TrainConfig, steps_per_epoch: int) -> int | None:
-    """Steps after which a run ends; None if time alone ends it."""
-    limits = [] if config.steps is None else [config.steps]
-    if config.epochs is not None:
-        limits.append(max(1, math.ceil(config.epochs * steps_per_epoch)))
-    return min(limits, default=None)
+def plan_of(run: Run, n_processes: int) -> BatchPlan:
+    """Which pictures each step of a run reads.
+
+    Raises:
+        ValueError: a step has fewer pictures than it must be divided into.
+    """
+    config, pictures = run.config, run.training
+    mixture = Mixture(
+        [len(source.records) for source in pictures.sources],
+        [source.weight for source in pictures.sources],
+        config.seed,
+    )
+    return BatchPlan(
+        mixture,
+        stages_of(config, total_steps(config, len(mixture))),
+        window=config.data.length_window,
+        lengths=pictures.lengths,
+        parts=n_processes * config.accumulate,
+    )
 
 
 def _precision_of(run: Run, device: torch.device) -> PrecisionChoice:
-    """A resumed run keeps the precision that was measured when it began."""
+    """The first process's choice, for all; a resumed run keeps what was measured when it began."""
     if run.resume and run.config.precision == "auto":
         return PrecisionChoice(name=run.resume.state.values["precision"], reason="as the run began")
-    return choose_precision(run.config.precision, device)
+    choice: PrecisionChoice = broadcast_object_list([choose_precision(run.config.precision, device)])[0]
+    return choice

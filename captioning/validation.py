@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -13,7 +13,9 @@ from torch import nn
 from captioning.batches import collate_prefix, to_device
 from captioning.config import TrainConfig
 from captioning.dataset import CaptionedPictures
-from captioning.steps import pretrain_step
+from captioning.parallel import Workers
+from captioning.schedule import Item
+from captioning.steps import STEPS
 from captioning.tokenizer import CaptionTokenizer
 from eval.scorer import Scorer
 from oscar.decoding import generate
@@ -33,26 +35,31 @@ class Validation:
 
 
 def validate(
-    model: nn.Module, pictures: CaptionedPictures, config: TrainConfig, stop: Callable[[], bool]
+    model: nn.Module,
+    pictures: CaptionedPictures,
+    config: TrainConfig,
+    workers: Workers,
+    stop: Callable[[], bool],
 ) -> Validation | None:
     """Scores a model in evaluation mode, and leaves it in the mode it was in.
 
     Args:
-        model: the model that the objective trains.
-        pictures: the validation split.
+        model: the model that the objective trains, whole in every process.
+        pictures: the validation split, of which each process takes its share.
         config: the run.
+        workers: the processes of the run.
         stop: asked between batches whether to give up.
 
     Returns:
-        None if ``stop`` said so.
+        The same in all processes; None if ``stop`` said so in one of them.
     """
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             if config.objective == "pretrain":
-                return _validate_pairs(cast(OscarForPreTraining, model), pictures, config, stop)
-            return _validate_captions(cast(OscarForCaptioning, model), pictures, config, stop)
+                return _validate_pairs(cast(OscarForPreTraining, model), pictures, config, workers, stop)
+            return _validate_captions(cast(OscarForCaptioning, model), pictures, config, workers, stop)
     finally:
         model.train(was_training)
 
@@ -63,31 +70,52 @@ def unwritable_ids(tokenizer: CaptionTokenizer) -> tuple[int, ...]:
 
 
 def _validate_captions(
-    model: OscarForCaptioning, pictures: CaptionedPictures, config: TrainConfig, stop: Callable[[], bool]
+    model: OscarForCaptioning,
+    pictures: CaptionedPictures,
+    config: TrainConfig,
+    workers: Workers,
+    stop: Callable[[], bool],
 ) -> Validation | None:
-    device = next(model.parameters()).device
-    tokenizer = pictures.tokenizer
     captions: dict[str, str] = {}
-    for first in range(0, len(pictures), config.validation.batch_size):
+    for rows in _batches(pictures, config, workers):
         if stop():
-            return None
-        rows = range(first, min(first + config.validation.batch_size, len(pictures)))
-        batch = to_device(collate_prefix([pictures.prefix(row) for row in rows], tokenizer.pad_id), device)
-        prefix = model.bert.encode_prefix(
-            batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
-        )
-        found = generate(
-            model,
-            prefix,
-            beam_width=config.validation.beam_width,
-            max_pieces=config.decode.max_pieces,
-            length_penalty=config.decode.length_penalty,
-            forbidden_ids=unwritable_ids(tokenizer),
-        )
-        for row, hypotheses in zip(rows, found, strict=True):
-            captions[pictures.records[row].image_id] = tokenizer.decode(hypotheses[0].piece_ids)
-    scores = _scorer(pictures).score(captions).overall
-    return Validation(main=scores["cider"], scores=dict(scores), captions=captions)
+            captions.clear()
+            break
+        captions |= _captions(model, pictures, config, rows)
+    given = workers.all(None if stop() else captions)
+    if any(each is None for each in given):
+        return None
+    names = [record.image_id for record in pictures.records]
+    everywhere = {name: text for each in given for name, text in (each or {}).items()}
+    captions = {name: everywhere[name] for name in names}
+    scores = workers.of_first(dict(_scorer(pictures).score(captions).overall) if workers.is_first else {})
+    return Validation(main=scores["cider"], scores=scores, captions=captions)
+
+
+def _batches(pictures: CaptionedPictures, config: TrainConfig, workers: Workers) -> Iterator[range]:
+    """This process's batches of the split: every so many-th."""
+    size = config.validation.batch_size
+    for first in range(workers.rank * size, len(pictures), workers.count * size):
+        yield range(first, min(first + size, len(pictures)))
+
+
+def _captions(
+    model: OscarForCaptioning, pictures: CaptionedPictures, config: TrainConfig, rows: range
+) -> dict[str, str]:
+    device, tokenizer = next(model.parameters()).device, pictures.tokenizer
+    batch = to_device(collate_prefix([pictures.prefix(row) for row in rows], tokenizer.pad_id), device)
+    found = generate(
+        model,
+        model.bert.encode_prefix(batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask),
+        beam_width=config.validation.beam_width,
+        max_pieces=config.decode.max_pieces,
+        length_penalty=config.decode.length_penalty,
+        forbidden_ids=unwritable_ids(tokenizer),
+    )
+    return {
+        pictures.records[row].image_id: tokenizer.decode(hypotheses[0].piece_ids)
+        for row, hypotheses in zip(rows, found, strict=True)
+    }
 
 
 @lru_cache(maxsize=1)
@@ -97,19 +125,31 @@ def _scorer(pictures: CaptionedPictures) -> Scorer:
 
 
 def _validate_pairs(
-    model: OscarForPreTraining, pictures: CaptionedPictures, config: TrainConfig, stop: Callable[[], bool]
+    model: OscarForPreTraining,
+    pictures: CaptionedPictures,
+    config: TrainConfig,
+    workers: Workers,
+    stop: Callable[[], bool],
 ) -> Validation | None:
-    """Losses with the same masks and swaps every time, those of epoch 0."""
+    """Losses with the same masks and swaps every time, those of each picture's first turn."""
+    step = STEPS["pretrain"](config.loss)
     device = next(model.parameters()).device
-    sums: dict[str, float] = {}
-    n_examples = 0
-    for first in range(0, len(pictures), config.validation.batch_size):
+    sums, counts = dict.fromkeys(step.parts, 0.0), dict.fromkeys(step.parts, 0)
+    for rows in _batches(pictures, config, workers):
         if stop():
-            return None
-        rows = range(first, min(first + config.validation.batch_size, len(pictures)))
-        batch = to_device(pictures.pair_batch(0, rows), device)
-        for name, value in pretrain_step(model, batch, config.loss, 0).items():
-            sums[name] = sums.get(name, 0.0) + value.item() * batch.n_captions
-        n_examples += batch.n_captions
-    scores = {name: value / n_examples for name, value in sums.items()}
-    return Validation(main=-scores["loss"], scores=scores, captions={})
+            break
+        batch = pictures.pair_batch([Item(epoch=0, index=row) for row in rows])
+        for name, mean in step.take(model, to_device(batch, device), 0).items():
+            count = batch.counts[step.parts[name].unit]
+            sums[name] += mean.item() * count
+            counts[name] += count
+    if any(workers.all(stop())):
+        return None
+    scores = {
+        name: total / max(1.0, count)
+        for name, total, count in zip(
+            sums, workers.sums([*sums.values()]), workers.sums([*counts.values()]), strict=True
+        )
+    }
+    loss = sum(step.parts[name].weight * mean for name, mean in scores.items())
+    return Validation(main=-loss, scores={"loss": loss, **scores}, captions={})

@@ -36,12 +36,15 @@ __all__ = [
     "Format",
     "PredictedCaption",
     "Problem",
+    "Recognised",
     "ReferenceFile",
     "ScoredCaption",
     "looks_like_captions",
+    "parse_references",
     "read_predictions",
     "read_reference_file",
     "read_references",
+    "recognise",
 ]
 
 Role = Literal["predictions", "references"]
@@ -63,6 +66,17 @@ class Format:
     """None where the format holds no references."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recognised:
+    """A file whose format is known."""
+
+    path: Path
+    format: str
+    """A key of `FORMATS`."""
+    content: Any
+    """Parsed JSON, or the text of formats of lines."""
+
+
 def read_references(path: Path) -> dict[str, tuple[str, ...]]:
     """Human captions by image id: the file name where the file has it, else the number as a string.
 
@@ -74,7 +88,7 @@ def read_references(path: Path) -> dict[str, tuple[str, ...]]:
 
 def read_reference_file(path: Path) -> ReferenceFile:
     """`read_references`, with the numbers by which predictions may name the pictures, and the splits."""
-    return _read(Path(path), "references")
+    return parse_references(recognise(Path(path), "references"))
 
 
 def read_predictions(path: Path) -> dict[str, PredictedCaption]:
@@ -84,7 +98,7 @@ def read_predictions(path: Path) -> dict[str, PredictedCaption]:
         AnnotationError: The file cannot be read, is of no known format, some of its records are wrong,
             captions are empty, or pictures occur twice.
     """
-    return _read(Path(path), "predictions")
+    return _parse(recognise(Path(path), "predictions"), "predictions")
 
 
 def looks_like_captions(path: Path) -> bool:
@@ -99,21 +113,38 @@ def looks_like_captions(path: Path) -> bool:
     return bool(_JSON_START.match(start) or _line_format(list(islice(lines_of(start), LINES_LOOKED_AT))))
 
 
-def _read(path: Path, role: Role) -> Any:
-    name, content = _recognise(path, read_text(path), role)
-    read = getattr(FORMATS[name], role)
+def parse_references(file: Recognised) -> ReferenceFile:
+    """The human captions of a file whose format is known.
+
+    Raises:
+        AnnotationError: It holds predictions, or some of its records are wrong.
+    """
+    return _parse(file, "references")
+
+
+def _parse(file: Recognised, role: Role) -> Any:
+    read = getattr(FORMATS[file.format], role)
     if read is None:
-        found = f"{'references' if role == 'predictions' else 'predictions'} (format {name})"
+        found = f"{'references' if role == 'predictions' else 'predictions'} (format {file.format})"
         wanted = f"{role} (format {', '.join(_formats_of(role))}); python -m eval takes the references last"
-        raise AnnotationError([Problem(path=path, found=found, wanted=wanted)])
-    problems = Problems(path)
-    result = read(content, problems)
+        raise AnnotationError([Problem(path=file.path, found=found, wanted=wanted)])
+    problems = Problems(file.path)
+    result = read(file.content, problems)
     problems.raise_any()
     return result
 
 
+def recognise(path: Path, role: Role) -> Recognised:
+    """The format of a file, and its content as the readers of the format take it.
+
+    Raises:
+        AnnotationError: The file cannot be read, or is of no known format.
+    """
+    name, content = _recognise(path, read_text(path), role)
+    return Recognised(path=path, format=name, content=content)
+
+
 def _recognise(path: Path, text: str, role: Role) -> tuple[str, Any]:
-    """Name of the format and the content that its functions read."""
     start = text.lstrip()
     first_lines = list(islice(lines_of(start), LINES_LOOKED_AT))
     if start.startswith(("[", "{")):
@@ -145,7 +176,10 @@ def _line_format(first_lines: Sequence[str]) -> str | None:
 def _json_format(content: Any, role: Role) -> str | None:
     """The format of parsed JSON; None where it is of none."""
     if isinstance(content, list):
-        kinds = {type(each.get("caption")) for each in content if isinstance(each, dict)} & {str, list}
+        records = [each for each in content if isinstance(each, dict)]
+        kinds = {type(each.get("caption")) for each in records} & {str, list}
+        if role == "references" and kinds == {str} and any("id" in each for each in records):
+            return "caption-list"  # predictions number no captions
         several = role == "references" if len(kinds) != 1 else kinds == {list}  # mixed: some are mistakes
         return "aic-icc" if several else "coco-results"
     if "annotations" in content:
@@ -182,6 +216,10 @@ FORMATS: dict[str, Format] = {
     "aic-icc": Format(
         sample='[{"image_id": "a.jpg", "caption": ["…", "…"]}]',
         references=references.read_aic_icc,
+    ),
+    "caption-list": Format(
+        sample='[{"image_id": "a.jpg", "id": 1, "caption": "…"}]',
+        references=references.read_caption_list,
     ),
     "caption-lines": Format(
         sample="a line a.jpg#0 … or a.jpg#zhc#0 … a caption (Flickr8k, Flickr8k-CN, COCO-CN)",

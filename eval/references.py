@@ -81,6 +81,11 @@ def read_aic_icc(content: list[Any], problems: Problems) -> ReferenceFile:
     return _reference_file(captions, problems)
 
 
+def read_caption_list(content: list[Any], problems: Problems) -> ReferenceFile:
+    """A record a caption, of which several may be of one picture: the caption files of Oscar and VinVL."""
+    return _gather(records_of(enumerate(content, start=1), problems), problems)
+
+
 def read_lines(text: str, problems: Problems) -> ReferenceFile:
     """JSON lines, each with a caption or a list of captions; several lines may be of one picture."""
     return _gather(json_lines(text, problems), problems)

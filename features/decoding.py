@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from features.backends.base import Preprocessor
 from features.images import decode_image, picture_path, read_bytes
+from features.stop import end_with_parent
 
 __all__ = [
     "Failure",
@@ -157,17 +155,6 @@ def _as_it_is(item: Any) -> Any:
     return item
 
 
-def _prepare_worker(_worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     warnings.simplefilter("ignore")  # what Pillow warns of is either read all the same or a named failure
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would else wait for ever that somebody takes its pictures."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # noqa: S101  (this is a worker)
-    parent.join()
-    os._exit(1)
+    end_with_parent(worker)

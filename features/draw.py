@@ -14,7 +14,15 @@ from PIL import Image, ImageDraw, ImageFont
 from features.schema import Regions
 from features.tags import Lexicon
 
-__all__ = ["boxes_svg", "cjk_font", "class_colour", "contact_sheet", "draw_boxes", "region_labels"]
+__all__ = [
+    "boxes_svg",
+    "cjk_font",
+    "class_colour",
+    "contact_sheet",
+    "draw_boxes",
+    "region_labels",
+    "with_text",
+]
 
 _FONT_FOLDERS = (
     "/usr/share/fonts",
@@ -198,6 +206,41 @@ def contact_sheet(
         row, column = divmod(number, columns)
         sheet.paste(cell, (gap + column * (side + gap), gap + row * (height + gap)))
     return sheet
+
+
+def with_text(image: Image.Image, lines: Sequence[tuple[str, str]]) -> Image.Image:
+    """A picture with text below it, broken where it would leave the picture.
+
+    Args:
+        image: RGB.
+        lines: Texts and their colours; on a machine without a Chinese font, Chinese ones are left out.
+    """
+    path, size = cjk_font(), max(18, image.width // 20)
+    font, gap = _font(path, size), size // 3
+    width = max(image.width, 10 * size)
+    broken = [
+        (part, colour)
+        for text, colour in lines
+        if path is not None or text.isascii()
+        for part in _broken(text, font, width - 2 * gap)
+    ]
+    height = image.height + (2 * gap + len(broken) * (size + gap) if broken else 0)
+    page = Image.new("RGB", (width, height), "white")
+    page.paste(image, ((width - image.width) // 2, 0))
+    for number, (part, colour) in enumerate(broken):
+        place = (gap, image.height + gap + number * (size + gap))
+        ImageDraw.Draw(page).text(place, part, fill=colour, font=font)
+    return page
+
+
+def _broken(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Parts of a text, each of which fits into a width; broken between any two characters, as Chinese is."""
+    parts = [""]
+    for character in text:
+        if parts[-1] and font.getlength(parts[-1] + character) > width:
+            parts.append("")
+        parts[-1] += character
+    return parts
 
 
 def _numbered(labels: Iterable[str]) -> list[int]:

@@ -73,6 +73,7 @@ class Imported:
         repeated: Lines that say again what an earlier one says.
         unnamed: Regions that no label names.
         unplaced: Labels that belong to no region.
+        moved: Pictures whose labels stand on another row than their features.
     """
 
     form: VectorForm
@@ -81,6 +82,7 @@ class Imported:
     repeated: int = 0
     unnamed: int = 0
     unplaced: int = 0
+    moved: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,6 +259,8 @@ def _convert(line: TsvLine, source: _Source, report: Imported) -> Regions:
             f"{source.vocabulary_id} ({len(source.class_ids)} names) does not have; name the right one with "
             "--vocabulary"
         ) from error
+    if source.labels is not None:
+        report.moved += source.labels.number(line.key) not in (None, line.number)
     report.unnamed += found.unnamed
     report.unplaced += found.unplaced
     return found.regions
@@ -290,6 +294,11 @@ def _summary(config: ImportConfig, done: Imported) -> Iterator[str]:
     yield f"vectors of {done.form.feature_dim} numbers; box numbers behind them: {boxes}"
     if done.repeated:
         yield f"{done.repeated} lines repeat an earlier one and were passed over"
+    if done.moved:
+        yield (
+            f"{done.moved} pictures stand on another row in label.tsv than in the feature file: they were "
+            "put together by key (the original Oscar takes row i of both, and mixes pictures up)"
+        )
     if done.unnamed or done.unplaced:
         yield (
             f"{done.unnamed} regions have no label (score 0: never a tag), {done.unplaced} labels belong to "

@@ -132,7 +132,7 @@ def locked(
     lock, told = _lock(path), False
     while (holder := _claim(out, lock, shard, wait=wait)) is not None:
         if not wait:
-            raise OutputError(_busy(out, holder))
+            raise OutputError(_busy(out, holder, " (features.extract --wait does)"))
         if not told and say is not None:
             say(f"waiting for another extraction (process {holder}) that writes {out}")
         told = True
@@ -184,8 +184,8 @@ def _holder(path: Path) -> str:
     return "unknown"
 
 
-def _busy(out: Path, process: str) -> str:
+def _busy(out: Path, process: str, hint: str = "") -> str:
     return (
-        f"{out} is being written by another run (process {process}); wait until it ends (features.extract "
-        "--wait does), or name another output."
+        f"{out} is being written by another run (process {process}); wait until it ends{hint}, or name "
+        "another output."
     )

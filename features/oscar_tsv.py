@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import json
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -212,17 +213,33 @@ class LabelFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._places: dict[bytes, int] = {}
+        self._numbers: dict[bytes, int] = {}  # key -> its line, from 1
+        self._places = array("Q")  # where each line begins, empty ones too
         self._file = path.open("rb")
         place = 0
         for number, line in enumerate(self._file, 1):
             key = line.partition(b"\t")[0].strip()
-            if key in self._places:
+            if key in self._numbers:
                 shown = key.decode("utf-8", "replace")
                 raise ValueError(f"{path}, line {number}: {shown!r} stands on an earlier line too; keep one")
             if key:
-                self._places[key] = place
+                self._numbers[key] = number
+            self._places.append(place)
             place += len(line)
+
+    def number(self, key: str) -> int | None:
+        """The line of a picture, counted from 1; None where the file does not have it."""
+        return self._numbers.get(key.encode("utf-8"))
+
+    def line(self, key: str) -> TsvLine | None:
+        """The line of a picture; None where the file does not have it."""
+        number = self.number(key)
+        if number is None:
+            return None
+        self._file.seek(self._places[number - 1])
+        line = self._file.readline()
+        columns = line.rstrip(b"\r\n").split(b"\t")[1:]
+        return TsvLine(number, key, columns, line.endswith(b"\n"))
 
     def of(self, key: str) -> Labels | None:
         """Labels of a picture; None where the file does not have it.
@@ -230,13 +247,11 @@ class LabelFile:
         Raises:
             ValueError: What is wrong with its line.
         """
-        place = self._places.get(key.encode("utf-8"))
-        if place is None:
+        line = self.line(key)
+        if line is None:
             return None
-        self._file.seek(place)
-        line = self._file.readline()
         try:
-            return parse_labels(line.rstrip(b"\r\n").split(b"\t")[1:])
+            return parse_labels(line.columns)
         except ValueError as error:
             raise ValueError(f"{self.path.name}: {error}") from error
 

@@ -1,13 +1,15 @@
-"""A run that ends cleanly on Ctrl-C and SIGTERM."""
+"""A run that ends cleanly on Ctrl-C and SIGTERM, and its worker processes with it."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["StopRequest"]
+__all__ = ["StopRequest", "end_with_parent"]
 
 
 class StopRequest:
@@ -37,3 +39,22 @@ class StopRequest:
         self.signal = number
         for other in self._before:
             signal.signal(other, signal.SIG_DFL)
+
+
+def end_with_parent(_worker: int = 0) -> None:
+    """In a worker process, as the ``worker_init_fn`` of a DataLoader: end when the parent does, not before.
+
+    Ctrl-C reaches the whole process group, and so does SIGTERM from torchrun and from schedulers. A worker
+    that died of it would take the parent along while that is still saving. A second signal ends the worker
+    as it ends the parent. A worker whose parent was killed would else wait for ever that somebody takes what
+    it made.
+    """
+    StopRequest().__enter__()
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101  (this is a worker)
+    parent.join()
+    os._exit(1)

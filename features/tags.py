@@ -35,12 +35,13 @@ _VERSION = re.compile(r"#.*\bversion (\d+)")
 _WORDS = "words"
 """Stands in the column ``vocab`` of a glossary."""
 _GLOSSARIES = {
+    "objects": "objects",
     "vg-1600": "objects",
     "vinvl-1594": "objects",
     "vg-400-attributes": "attributes",
     "vinvl-524-attributes": "attributes",
 }
-"""Our glossary of each vocabulary that has no file of its own."""
+"""Our glossary of each vocabulary that has no file of its own; "objects" is any list of classes."""
 
 
 class LexiconError(ValueError):

@@ -20,15 +20,20 @@ ARROWS = {
         "oscar",
         "features.store",
         "features.tags",
+        "features.arguments",
         "features.locks",
         "features.stop",
         "eval.annotations",
         "eval.cider",
         "eval.lines",
+        "eval.matching",
         "eval.ngrams",
+        "eval.problems",
         "eval.protocols",
+        "eval.records",
         "eval.scorer",
         "eval.segmentation",
+        "eval.shown",
     ),
     "eval": ("features.store", "features.tags", "features.draw", "features.images"),
     "app": (
@@ -46,10 +51,13 @@ ARROWS = {
 
 Bulk captioning is sealed, shared and stopped as extraction is: which locks hold on which file system, and how
 a signal ends a run, are answered once, in ``features.locks`` and ``features.stop`` (no torch, nothing of
-pictures).
+pictures); how flags and YAML become settings, in ``features.arguments``.
 """
 MORE_ARROWS = {
+    "captioning.corpora": ("features.oscar_tsv",),
+    "captioning.validate": ("features.images",),
     "captioning.captioner": ("features.extract", "features.images"),
+    "captioning.sample_pictures": ("features.draw", "features.images"),
     "captioning.sources": ("features.images",),
     "captioning.doctor": ("features.draw", "features.weights"),
 }
@@ -192,6 +200,7 @@ def test_every_third_party_import_is_a_declared_dependency() -> None:
     declared = {
         "app": base | distributions(extras["app"]),
         "captioning.duplicates": base | distributions(extras["cleaning"]),
+        "captioning.wandb_tracker": base | distributions(extras["wandb"]),
         "captioning.text_steps": base | distributions(extras["cleaning"]),
         "features.compression": base | distributions(extras["zstd"]),
         "features.ray_extract": base | distributions(extras["ray"]),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import torch
 
 from captioning.config import (
     DataConfig,
@@ -15,6 +17,8 @@ from captioning.config import (
     TrainConfig,
     ValidationConfig,
 )
+from captioning.parallel import Workers
+from captioning.schedule import Item
 from captioning.scst_config import ScstConfig
 from tests.captioning.small_captioner import write_small_store
 
@@ -32,6 +36,16 @@ def write_captions(path: Path, captions: dict[str, list[str]]) -> Path:
     rows = [{"url": "", "image_id": name, "caption": texts} for name, texts in captions.items()]
     path.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
     return path
+
+
+def turns(epoch: int, indices: Iterable[int]) -> list[Item]:
+    """Of some pictures, all for the same time."""
+    return [Item(epoch=epoch, index=index) for index in indices]
+
+
+def alone() -> Workers:
+    """This process, as all of a run."""
+    return Workers(torch.device("cpu"), "fp32", "ddp")
 
 
 def small_config(

@@ -3,23 +3,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from captioning.checkpoints import (
     CheckpointError,
-    checkpoints,
     export_captioner,
-    newest_checkpoint,
-    point,
-    prune,
     read_captioner,
     read_info,
+    read_step,
     read_training_state,
-    step_folder,
     verify_checkpoint,
     write_checkpoint,
 )
@@ -44,6 +43,7 @@ def test_a_captioner_reads_back_with_its_settings(whole: Path) -> None:
     read = read_captioner(whole)
     assert not read.model.training
     assert read.info == read_info(whole)
+    assert read_step(whole) == read.info.step
     assert len(read.tokenizer) == read.model.config.vocab_size
     decoder, words = read.model.cls.predictions.decoder, read.model.bert.embeddings.word_embeddings
     assert decoder.weight is words.weight
@@ -76,6 +76,7 @@ def test_a_cut_or_missing_file_is_found(whole: Path, tmp_path: Path, name: str) 
         ("{", "not JSON"),
         ("[]", "a JSON list, wanted an object"),
         ('{"format": "other"}', "format 'other', wanted 'tushuo-checkpoint/1'"),
+        ('{"format": "tushuo-checkpoint/2"}', "format 'tushuo-checkpoint/2'.*written by another program"),
         ('{"format": "tushuo-checkpoint/1", "files": {}}', "does not name config.json"),
     ],
 )
@@ -86,18 +87,29 @@ def test_a_broken_manifest_is_told(whole: Path, tmp_path: Path, text: str, messa
         verify_checkpoint(folder)
 
 
-def test_the_newest_whole_checkpoint_is_found_and_damage_is_told(whole: Path, tmp_path: Path) -> None:
-    for step in (5, 20, 100):
-        shutil.copytree(whole, step_folder(tmp_path, step))
-    (tmp_path / ".step-00000200.partial").mkdir()
-    assert newest_checkpoint(tmp_path) == (step_folder(tmp_path, 100), [])
-    os.truncate(step_folder(tmp_path, 100) / "model.safetensors", 10)
-    (step_folder(tmp_path, 20) / "manifest.json").unlink()
-    found, passed_over = newest_checkpoint(tmp_path)
-    assert found == step_folder(tmp_path, 5)
-    assert len(passed_over) == 2
-    assert "step-00000100/model.safetensors: 10 bytes" in passed_over[0]
-    assert "step-00000020/manifest.json: missing" in passed_over[1]
+def test_every_changed_byte_of_a_manifest_is_found(whole: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "c")
+    manifest = folder / "manifest.json"
+    data = manifest.read_bytes()
+    for where in range(len(data)):
+        for bit in (1, 4, 32):  # another digit or letter, another punctuation mark, the other case
+            manifest.write_bytes(data[:where] + bytes([data[where] ^ bit]) + data[where + 1 :])
+            with pytest.raises(CheckpointError, match=re.escape(str(folder))):
+                verify_checkpoint(folder)
+    manifest.write_bytes(data)
+    verify_checkpoint(folder)
+
+
+def test_a_full_disk_is_told_with_the_folder_whoever_met_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_args: object, **_named: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "serialize_file", full)
+    with pytest.raises(OSError, match=r"new: not written: I/O error: No space left.*before is untouched"):
+        write_small_checkpoint(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_writer_that_fails_leaves_the_earlier_folder(
@@ -124,18 +136,6 @@ def test_a_writer_that_fails_leaves_the_earlier_folder(
         verify_checkpoint(folder)
         assert (folder / "manifest.json").read_bytes() == before
         assert [path.name for path in folder.parent.iterdir()] == ["step-00000001"]
-
-
-def test_the_last_the_best_and_nothing_else_is_kept(whole: Path, tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
-        shutil.copytree(whole, step_folder(tmp_path, step))
-    (tmp_path / ".step-00000009.partial").mkdir()
-    point(tmp_path, "best", step_folder(tmp_path, 1))
-    point(tmp_path, "best", step_folder(tmp_path, 2))
-    prune(tmp_path, keep_last=1, keep=[step_folder(tmp_path, 2)])
-    assert checkpoints(tmp_path) == [step_folder(tmp_path, 4), step_folder(tmp_path, 2)]
-    assert read_captioner(tmp_path / "best").info.step == 1
-    assert not list(tmp_path.glob(".*"))
 
 
 def test_an_exported_captioner_has_no_training_state_and_may_be_half_the_size(

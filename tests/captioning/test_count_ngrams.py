@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from captioning.count_ngrams import main
 from captioning.frequencies import read_frequencies, reward_protocol
 from tests.captioning.small_run import CAPTIONS, write_captions
+from tests.captioning.test_records import KARPATHY
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +31,23 @@ def test_every_picture_counts_once_over_all_files(tmp_path: Path, capsys: pytest
     assert said.startswith(f"{out}: 6 pictures with 10 captions, ")
     assert "n-grams of 1 to 4 words" in said
     assert "protocol aic-icc (jieba 0.42.1, dict.txt sha256" in said
+
+
+def test_of_a_file_with_splits_the_wanted_ones_count_and_questions_never_do(tmp_path: Path) -> None:
+    karpathy = tmp_path / "k.json"
+    karpathy.write_text(json.dumps(KARPATHY), encoding="utf-8")
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"image_id": "x", "question": "第几张？", "answer": "一"}\n{"image_id": "y", "caption": "第1张"}\n',
+        encoding="utf-8",
+    )
+    out = tmp_path / "ngrams.json.gz"
+    words = ["--captions", f"{karpathy}#train+restval", str(pairs), "--segmenter", "chars", "--out", str(out)]
+    assert main(words) == 0
+    read = read_frequencies(out, reward_protocol("chars"))
+    assert read.n_images == 4
+    assert read.counts[("第",)] == 4
+    assert ("？",) not in read.counts
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from torch import nn
 from captioning.config import OptimConfig, Optimizer
 from captioning.optim import (
     OriginalAdamW,
+    WeightAverage,
     learning_rate_factor,
     load_optimizer_tensors,
     make_optimizer,
@@ -68,7 +69,40 @@ def test_the_original_decays_after_the_update_and_adds_epsilon_before_the_correc
     assert weight.item() == pytest.approx((2 - 0.1 * 0.05 / (0.05 + 0.05)) * (1 - 0.1 * 0.1))
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adamw_original"])
+def test_lamb_scales_a_matrix_by_its_trust_ratio_and_leaves_the_clipping_to_the_trainer() -> None:
+    # arXiv:1904.00962, algorithm 2, with Adam's corrections: after one step mean and root cancel to the sign
+    torch.manual_seed(0)
+    model = Small()
+    matrix, bias = model.dense.weight.detach().clone(), model.dense.bias.detach().clone()
+    optimizer = make_optimizer(model, OptimConfig(kind="lamb", learning_rate=0.1, weight_decay=0.02))
+    for parameter in (model.dense.weight, model.dense.bias):
+        parameter.grad = torch.full_like(parameter, -30.0)
+    optimizer.step()
+    update = 0.02 * matrix - 1
+    moved = matrix - 0.1 * matrix.norm() / update.norm() * update
+    torch.testing.assert_close(model.dense.weight.detach(), moved)
+    torch.testing.assert_close(model.dense.bias.detach(), bias + 0.1)  # what does not decay takes plain steps
+
+
+def test_the_average_follows_the_weights_and_stands_in_for_them() -> None:
+    model = Small()
+    with torch.no_grad():
+        model.dense.weight.fill_(1.0)
+    average = WeightAverage(model, decay=0.9)
+    wanted = 1.0
+    for n_updates, value in enumerate((2.0, 4.0, 8.0)):
+        with torch.no_grad():
+            model.dense.weight.fill_(value)
+        average.update(model, n_updates)
+        decay = min(0.9, (1 + n_updates) / (10 + n_updates))
+        wanted = decay * wanted + (1 - decay) * value
+    with average.in_place(model):
+        assert model.dense.weight.detach() == pytest.approx(torch.full((2, 3), wanted))
+    assert model.dense.weight.detach() == pytest.approx(torch.full((2, 3), 8.0))
+    assert average.weights.keys() == {"dense.weight", "dense.bias", "LayerNorm.weight", "LayerNorm.bias"}
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adamw_original", "lamb"])
 def test_an_optimizer_put_back_takes_the_same_steps(kind: Optimizer) -> None:
     torch.manual_seed(0)
     model = Small()

@@ -16,7 +16,7 @@ from captioning.config import TrainConfig, ValidationConfig
 from captioning.runs import Run, prepare
 from captioning.scst import SelfCritical, mean_log_probs
 from captioning.scst_config import Baseline, ScstConfig
-from captioning.steps import Objective
+from captioning.steps import Learning
 from captioning.train import train
 from captioning.validation import unwritable_ids, validate
 from eval.cider import CiderD
@@ -25,7 +25,7 @@ from oscar.decoding import Hypothesis, generate
 from oscar.modeling import OscarForCaptioning
 from oscar.objectives import dense_masked_tokens
 from oscar.sampling import sample
-from tests.captioning.small_run import CAPTIONS, small_config, write_captions
+from tests.captioning.small_run import CAPTIONS, alone, small_config, turns, write_captions
 
 
 @pytest.fixture(scope="module")
@@ -95,13 +95,14 @@ def test_loss_reward_and_gradient_of_two_pictures_by_hand(captioner: TrainConfig
     scst = replace(captioner.scst, baseline=baseline)
     run = prepare(self_critical(captioner, "by-hand", scst=scst))
     model = run.model.eval()
-    batch = run.training.sample_batch(0, [0, 2])
+    batch = run.training.sample_batch(turns(0, [0, 2]))
     wanted, reward = step_by_hand(run, batch, baseline)
-    expected = torch.autograd.grad(wanted, list(model.parameters()), allow_unused=True)
-    losses = run.step(model, batch, 0)
-    gradients = torch.autograd.grad(losses["loss"], list(model.parameters()), allow_unused=True)
-    assert abs(losses["loss"].item()) > 1e-3
-    torch.testing.assert_close(losses["loss"], wanted, rtol=1e-4, atol=1e-6)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    expected = torch.autograd.grad(wanted, trained, allow_unused=True)
+    losses = run.steps["scst"].take(model, batch, 0)
+    gradients = torch.autograd.grad(losses["self_critical"], trained, allow_unused=True)
+    assert abs(losses["self_critical"].item()) > 1e-3
+    torch.testing.assert_close(losses["self_critical"], wanted, rtol=1e-4, atol=1e-6)
     assert losses["reward"].item() == pytest.approx(reward, rel=1e-5)
     for got, right in zip(gradients, expected, strict=True):
         assert (got is None) == (right is None)
@@ -112,7 +113,7 @@ def test_loss_reward_and_gradient_of_two_pictures_by_hand(captioner: TrainConfig
 def test_log_probabilities_are_those_of_the_draws(captioner: TrainConfig) -> None:
     run = prepare(self_critical(captioner, "draws"))
     model = cast(OscarForCaptioning, run.model.eval())
-    batch = run.training.sample_batch(0, range(5))
+    batch = run.training.sample_batch(turns(0, range(5)))
     prefix, never = encode(model, batch), unwritable_ids(run.tokenizer)
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
     # So short that some samples are cut: those did not draw [SEP].
@@ -125,20 +126,23 @@ def test_log_probabilities_are_those_of_the_draws(captioner: TrainConfig) -> Non
 
 def test_what_is_drawn_of_a_picture_depends_on_its_epoch_and_not_on_its_batch(captioner: TrainConfig) -> None:
     pictures = prepare(self_critical(captioner, "seeds")).training
-    together = pictures.sample_batch(0, [3, 1, 2])
-    assert together.seeds == (*pictures.sample_batch(0, [3]).seeds, *pictures.sample_batch(0, [1, 2]).seeds)
-    assert set(together.seeds).isdisjoint(pictures.sample_batch(1, [3, 1, 2]).seeds)
+    together = pictures.sample_batch(turns(0, [3, 1, 2]))
+    assert together.seeds == (
+        *pictures.sample_batch(turns(0, [3])).seeds,
+        *pictures.sample_batch(turns(0, [1, 2])).seeds,
+    )
+    assert set(together.seeds).isdisjoint(pictures.sample_batch(turns(1, [3, 1, 2])).seeds)
     assert len(set(together.seeds)) == 3
 
 
 def test_in_mixed_precision_every_weight_still_learns(captioner: TrainConfig) -> None:
     run = prepare(self_critical(captioner, "bf16"))
-    batch = run.training.sample_batch(0, range(5))
+    batch = run.training.sample_batch(turns(0, range(5)))
     learned = {}
     for enabled in (False, True):
         run.model.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
-            loss = Objective(run.model, run.step)(batch, 0)["loss"]
+            loss = Learning(run.model, run.steps, {"scst": 1.0})({"scst": batch}, 0)["self_critical"]
         loss.backward()
         learned[enabled] = {name for name, p in run.model.named_parameters() if p.grad is not None}
     assert learned[True] == learned[False]
@@ -162,7 +166,7 @@ def test_the_greedy_caption_is_written_without_dropout_and_the_samples_with_it(
         monkeypatch.setattr(captioning.scst, name, noting(name, getattr(captioning.scst, name)))
     run = prepare(self_critical(captioner, "modes", scst=replace(captioner.scst, baseline="greedy")))
     run.model.train()
-    run.step(run.model, run.training.sample_batch(0, [0]), 0)
+    run.steps["scst"].take(run.model, run.training.sample_batch(turns(0, [0])), 0)
     assert modes == [("generate", False), ("sample", True), ("score_captions", True)]
     assert run.model.training
 
@@ -180,7 +184,7 @@ def test_equal_samples_empty_ones_and_cut_ones_are_counted(
 
     monkeypatch.setattr(captioning.scst, "sample", drawn)
     run = prepare(self_critical(captioner, "counts"))
-    losses = run.step(run.model, run.training.sample_batch(0, [0, 1]), 0)
+    losses = run.steps["scst"].take(run.model, run.training.sample_batch(turns(0, [0, 1])), 0)
     shape = {name: losses[name].item() for name in ("repeated", "pieces", "cut")}
     assert shape == pytest.approx({"repeated": 3 / 6, "pieces": 8 / 6, "cut": 3 / 6})
 
@@ -219,7 +223,7 @@ def test_a_run_raises_the_cider_of_greedy_captions(undecided: TrainConfig, basel
     )
     run = prepare(config)
     assert run.validation is not None
-    before = validate(run.model, run.validation, config, stop=lambda: False)
+    before = validate(run.model, run.validation, config, alone(), stop=lambda: False)
     assert before is not None
     train(config)
     after = read_info(config.out / "last").scores["cider"]
@@ -251,6 +255,7 @@ def test_an_unknown_segmenter_is_answered_with_the_known(captioner: TrainConfig)
 
 def test_rewards_compare_with_all_captions_of_a_picture(captioner: TrainConfig) -> None:
     run = prepare(self_critical(captioner, "references"))
-    assert isinstance(run.step, SelfCritical)
+    step = run.steps["scst"].take
+    assert isinstance(step, SelfCritical)
     assert captioner.data.captions_per_picture == 2
-    assert len(run.step.rewards.references["c.jpg"]) == len(CAPTIONS["c.jpg"]) == 3
+    assert len(step.rewards.references["c.jpg"]) == len(CAPTIONS["c.jpg"]) == 3

@@ -3,24 +3,39 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import captioning.steps
-from captioning.checkpoints import read_captioner, read_info, step_folder
-from captioning.config import LossConfig, Optimizer, TrainConfig, ValidationConfig
-from captioning.dataset import StepBatches
+import captioning.validation
+from captioning.checkpoints import read_captioner, read_info
+from captioning.config import (
+    LossConfig,
+    Optimizer,
+    SourceConfig,
+    StageConfig,
+    TrainConfig,
+    ValidationConfig,
+)
 from captioning.precision import choose_precision, pick_device
+from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import differences, plain, prepare
+from captioning.schedule import total_steps
+from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
-from captioning.trainer import Trainer, TrainingError, total_steps
+from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids
 from oscar.decoding import generate
-from tests.captioning.small_run import small_config
+from tests.captioning.small_run import small_config, turns
+from tests.torture.disk import disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,6 +104,31 @@ def test_a_killed_and_resumed_run_ends_with_the_same_bits(
     assert goings_on == [f"going on from {step_folder(broken.out, step)}" for step in (2, 6)]
 
 
+def test_a_killed_run_of_all_that_a_checkpoint_must_hold_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = initial(tmp_path, "scst")
+    straight = small_config(tmp_path, out="straight", save_every=2, init=init)
+    straight = replace(
+        straight,
+        also={"scst": 0.5, "pretrain": 1.0},
+        accumulate=2,
+        stages=(StageConfig(share=0.5), StageConfig(share=0.5, batch_size=3, max_regions=1)),
+        optim=replace(straight.optim, kind="lamb", ema_decay=0.9),
+        data=replace(
+            straight.data, length_window=2, more=(SourceConfig(captions=straight.data.train, weight=0.5),)
+        ),
+    )
+    train(straight)
+    broken = replace(straight, out=tmp_path / "broken")
+    for killed_at in (3, 5):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_before_step(patch, killed_at)
+            train(broken)
+    train(broken)
+    assert digest(broken, 7) == digest(straight, 7)
+
+
 @pytest.mark.parametrize("objective", ["caption", "pretrain", "scst"])
 def test_gradient_checkpointing_trains_to_the_same_bits(tmp_path: Path, objective: str) -> None:
     init = initial(tmp_path, objective)
@@ -107,9 +147,92 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(tmp_path: Path)
     train(straight)
     assert digest(straight, 7) == wanted
     told = [str(event.get("message")) for event in events(straight)]
-    damaged = [line for line in told if "damaged checkpoint passed over" in line]
+    damaged = [line for line in told if "checkpoint passed over" in line]
     assert len(damaged) == 1
     assert "training.safetensors: 100 bytes" in damaged[0]
+
+
+def test_a_run_that_was_killed_before_its_links_were_made_has_them_when_it_goes_on(tmp_path: Path) -> None:
+    config = small_config(tmp_path, save_every=2)
+    train(config)
+    point(config.out, "last", step_folder(config.out, 6))
+    (config.out / "best").unlink()
+    (config.out / ".best.partial").symlink_to("step-00000007")
+    train(config)
+    assert os.readlink(config.out / "last") == "step-00000007"
+    assert read_info(config.out / "best").scores
+    assert not (config.out / ".best.partial").is_symlink()
+
+
+def test_the_log_and_the_curves_of_a_killed_run_tell_every_step_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(small_config(tmp_path, save_every=2), log_every=1)
+    for killed_at in (1, 3, 6):  # the first time, nothing was saved yet
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            kill_before_step(patch, killed_at)
+            train(config)
+    train(config)
+    told = [(event["event"], event["step"]) for event in events(config) if "step" in event]
+    assert [step for event, step in told if event == "step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step for event, step in told if event == "validation"] == [4, 7]
+    curves = EventAccumulator(str(config.out / "tensorboard")).Reload()
+    for tag in curves.Tags()["scalars"]:
+        steps = [point.step for point in curves.Scalars(tag)]
+        assert steps == ([4, 7] if tag.startswith("validation/") else [1, 2, 3, 4, 5, 6, 7])
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    with claimed(config.out):
+        assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    assert f"run is being written by another run (process {os.getpid()})" in capsys.readouterr().err
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 0
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(tmp_path)
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    told = capsys.readouterr().err
+    assert "a checkpoint of this run takes 0.1 MB, the disk has 0.0 MB free. Make room" in told
+    assert told.count("\n") == 1
+    assert not (config.out / "log.jsonl").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = small_config(tmp_path)
+    config.out.write_text("a file", encoding="utf-8")
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("captioning.train: ")
+    assert str(config.out) in told
+    assert told.count("\n") == 1
+
+
+def test_a_read_only_disk_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = replace(small_config(tmp_path), out=tmp_path / "disk" / "run")
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    try:
+        with disk(tmp_path / "disk", 1 << 20):
+            subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+            assert main(["--config", str(tmp_path / "c.yaml")]) == 1
+    except PermissionError as error:
+        pytest.skip(f"a disk cannot be mounted: {error}")
+    told = capsys.readouterr().err
+    assert "Read-only file system" in told
+    assert str(config.out) in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -134,6 +257,31 @@ def test_a_signal_saves_and_ends_and_the_same_command_goes_on(
     assert read_info(stopped.out / "last").step == 5
     assert main(["--config", str(config_file)]) == 0
     assert digest(stopped, 7) == digest(straight, 7)
+
+
+def test_a_validation_that_a_signal_cuts_short_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = small_config(tmp_path, out="straight")
+    train(straight)
+    stopped = replace(straight, out=tmp_path / "stopped")
+
+    def interrupting(*args: object, **named: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return generate(*args, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(captioning.validation, "generate", interrupting)
+        assert train(stopped) == signal.SIGTERM
+    assert read_info(stopped.out / "last").step == 4
+    assert read_info(stopped.out / "last").scores == {}
+    assert train(stopped) is None
+    assert digest(stopped, 7) == digest(straight, 7)
+    validated = [
+        [(e["step"], e["cider"], e["captions"]) for e in events(run) if e["event"] == "validation"]
+        for run in (stopped, straight)
+    ]
+    assert validated[0] == validated[1]
 
 
 def test_other_settings_or_data_are_refused_by_name(tmp_path: Path) -> None:
@@ -189,7 +337,7 @@ def test_two_captions_are_learned_by_heart(tmp_path: Path) -> None:
     assert float(losses[-1]) < 0.05  # type: ignore[arg-type]
     read = read_captioner(config.out / "last")
     pictures = prepare(replace(config, out=tmp_path / "unused")).training
-    batch = pictures.caption_batch(0, [0, 1]).prefix
+    batch = pictures.caption_batch(turns(0, [0, 1])).prefix
     with torch.inference_mode():
         prefix = read.model.bert.encode_prefix(
             batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
@@ -202,13 +350,13 @@ def test_two_captions_are_learned_by_heart(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_with_step_pictures_and_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = captioning.steps.STEPS["caption"]
+    real = captioning.steps.caption_step
 
     def poisoned(model: torch.nn.Module, batch: object, config: LossConfig, step: int) -> object:
-        losses = real(model, batch, config, step)  # type: ignore[arg-type]
-        return {**losses, "loss": losses["loss"] * float("nan")} if step == 5 else losses
+        means = real(model, batch, config, step)  # type: ignore[arg-type]
+        return {**means, "words": means["words"] * float("nan")} if step == 5 else means
 
-    monkeypatch.setitem(captioning.steps.STEPS, "caption", poisoned)  # type: ignore[arg-type]
+    monkeypatch.setattr(captioning.steps, "caption_step", poisoned)
     config = small_config(tmp_path)
     with pytest.raises(TrainingError, match=r"step 6: the loss is nan \(pictures \w\.jpg.*step-00000004"):
         train(config)
@@ -267,9 +415,12 @@ def test_a_missing_regions_file_is_answered_with_the_command_that_makes_it(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optim: {learning_rat: 1}", "c.yaml: Group 'optim' does not accept option 'learning_rat'"),
+        (
+            "optim: {learning_rat: 1}",
+            "c.yaml: no setting optim.learning_rat; did you mean optim.learning_rate?",
+        ),
         ("steps: [1", "c.yaml: Problems parsing config"),
-        ("steps: many", 'c.yaml: Parser key "steps"'),
+        ("steps: many", "c.yaml: steps is 'many', wanted a whole number or null"),
         ("loss: {mask_share: 2}", "mask_share must lie between 0 and 1, got 2.0"),
         ("steps: null", "a run needs an end"),
         (
@@ -317,6 +468,27 @@ def test_the_mini_scst_configuration_reads_pictures_as_the_bundled_captioner_doe
     assert read_info(ROOT / config.init).prefix == config.data.prefix
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_configuration_is_accepted_and_reads_back(path: Path) -> None:
+    if "captioning.train" in path.read_text(encoding="utf-8"):
+        config = settings(path.name)
+        command = parser()
+        text = json.dumps(plain(config))
+        values = vars(command.instantiate(command.parse_string(text)))
+        assert TrainConfig(**{key: value for key, value in values.items() if key != "config"}) == config
+
+
+def test_mixtures_stages_and_objectives_are_set_by_flags() -> None:
+    command = parser()
+    words = ["--data.more", '[{"captions": "a.json", "weight": 2}]', "--also", '{"pretrain": 0.5}']
+    words += ["--stages", '[{"share": 0.9, "max_regions": 20}, {"share": 0.1, "batch_size": 4}]']
+    values = vars(command.instantiate(command.parse_args(words)))
+    config = TrainConfig(**{key: value for key, value in values.items() if key != "config"})
+    assert config.data.more == (SourceConfig(captions=Path("a.json"), weight=2.0),)
+    assert config.stages == (StageConfig(share=0.9, max_regions=20), StageConfig(share=0.1, batch_size=4))
+    assert config.objectives == {"caption": 1.0, "pretrain": 0.5}
+
+
 def test_every_configuration_opens_with_its_command() -> None:
     for path in sorted((ROOT / "configs").glob("*.yaml")):
         head = path.read_text(encoding="utf-8").split("\nobjective:")[0]
@@ -326,9 +498,9 @@ def test_every_configuration_opens_with_its_command() -> None:
 
 def test_the_shortest_limit_ends_a_run(tmp_path: Path) -> None:
     config = small_config(tmp_path, steps=7)
-    assert total_steps(config, 3) == 7
-    assert total_steps(replace(config, epochs=1.5), 3) == 5
-    assert total_steps(replace(config, steps=None, max_seconds=1), 3) is None
+    assert total_steps(config, 6) == 7
+    assert total_steps(replace(config, epochs=1.5), 6) == 5
+    assert total_steps(replace(config, steps=None, max_seconds=1), 6) is None
 
 
 def test_differing_keys_are_dotted() -> None:
@@ -348,3 +520,15 @@ def test_the_precision_is_chosen_by_measurement_and_said() -> None:
 def test_a_device_that_is_not_here_is_answered_with_those_that_are() -> None:
     with pytest.raises(ValueError, match="device 'tpu' is not available here; choose from auto, .*cpu"):
         pick_device("tpu")
+
+
+def test_questions_are_refused_where_captions_are_to_be_written(tmp_path: Path) -> None:
+    config = small_config(tmp_path, validation=False)
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(
+        '{"image_id": "a.jpg", "question": "狗在做什么？", "answer": "奔跑"}\n', encoding="utf-8"
+    )
+    asked = replace(config, data=replace(config.data, train=pairs))
+    with pytest.raises(ValueError, match=r"pairs\.jsonl: 1 questions with answers, which objective caption"):
+        prepare(asked)
+    assert prepare(replace(asked, objective="pretrain")).training.answers.tolist() == [0]

@@ -3,7 +3,7 @@
     python -m tests.e2e.screenshots --address http://127.0.0.1:8501/ --out docs/img
 
 Each is one picture of four: Chinese and English side by side, light above dark. Only pictures of
-``examples/images`` may be in what is committed; the names of those that are seen are printed for the attribution.
+``examples/images`` may be in what is committed.
 """
 
 from __future__ import annotations
@@ -45,8 +45,6 @@ def shoot(browser: Any, address: str, query: str, language: str, scheme: str) ->
             page.wait_for_selector(".ts-figure svg rect")
             settled(page)
         page.wait_for_timeout(1500)  # charts are drawn, and what fades has faded
-        names = page.evaluate("[...document.querySelectorAll('.ts-card img, .ts-figure img')].length")
-        print(f"{query or 'gallery'} {language} {scheme}: {names} pictures")
         return Image.open(BytesIO(page.screenshot())).convert("RGB")
 
 

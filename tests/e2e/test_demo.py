@@ -92,6 +92,15 @@ def test_extracting_again_does_nothing_and_leaves_the_same_bytes(extracted: Path
     assert regions.read_bytes() == before
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_the_samples_of_training_are_good_and_have_regions(extracted: Path, page: str) -> None:
+    (command,) = re.findall(r"`(python -m captioning\.validate [^`]+)`", (ROOT / page).read_text("utf-8"))
+    ran = run(shlex.split(command), extracted)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("examples/images/captions_train.json (aic-icc): 12 pictures, ")
+    assert ran.stdout.endswith("nothing has to be put right\n")
+
+
 def test_training_without_arguments_lowers_the_loss_and_leaves_a_checkpoint(extracted: Path) -> None:
     ran = run(readme_command("captioning.train"), extracted)
     assert ran.returncode == 0, ran.stderr

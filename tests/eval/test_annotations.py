@@ -216,6 +216,16 @@ def test_lines_of_references_hold_a_caption_or_a_list(file: WriteFile) -> None:
     assert read_references(file(text)) == {"a.jpg": ("狗", "两只狗"), "7": ("猫", "两只猫")}
 
 
+def test_single_captions_with_numbers_of_their_own_are_references(file: WriteFile) -> None:
+    rows = [
+        {"image_id": "391895", "id": 770337, "caption": "狗"},
+        {"image_id": "522418", "id": 681330, "caption": "猫"},
+        {"image_id": "391895", "caption": "两只狗"},
+    ]
+    assert read_references(file(rows)) == {"391895": ("狗", "两只狗"), "522418": ("猫",)}
+    assert read_predictions(file(rows[:2])).keys() == {"391895", "522418"}
+
+
 def test_a_table_of_references_holds_a_caption_a_row(file: WriteFile) -> None:
     text = 'caption,image_id\n"狗, 还有猫",a.jpg\n两只狗,a.jpg\n一|二,b.jpg\n'
     assert read_references(file(text)) == {"a.jpg": ("狗, 还有猫", "两只狗"), "b.jpg": ("一|二",)}

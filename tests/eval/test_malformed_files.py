@@ -288,6 +288,14 @@ BAD_REFERENCES: dict[str, tuple[Any, str]] = {
         karpathy({"filename": "a.jpg", "sentences": [{"raw": "二"}]}),
         "F, image 2, field 'filename': found 'a.jpg' a second time, wanted one record a picture",
     ),
+    "caption of a list": (
+        [{"image_id": "a", "id": 1, "caption": "狗"}, {"image_id": "a", "id": 2, "caption": None}],
+        f"F, record 2, field 'caption': found null, {SENTENCE}",
+    ),
+    "picture of a list": (
+        [{"image_id": "a", "id": 1, "caption": "狗"}, {"image_id": [], "id": 2, "caption": "狗"}],
+        f"F, record 2, field 'image_id': found an empty list, {ID}",
+    ),
     "line without key": (
         "a.jpg#zhc#0 一只狗\n一只猫\n",
         'F, line 2: found "一只猫", wanted a key such as a.jpg#0, a tab or a space, and a caption',

@@ -1,8 +1,13 @@
 """Ids of two files, paired."""
 
-import pytest
+import posixpath
 
-from eval.matching import match_ids
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eval.matching import PICTURE_SUFFIXES, compare_ids, match_ids, shorter_forms
+from features.images import IMAGE_SUFFIXES
 
 COCO_NAMES = [
     "42",
@@ -105,3 +110,24 @@ def test_two_predictions_of_one_picture_are_refused() -> None:
 def test_missing_and_extra_pictures_keep_the_order_of_their_files() -> None:
     matches = match_ids(["z", "b.jpg", "y"], ["d", "b", "c"])
     assert (matches.missing, matches.extra) == (("d", "c"), ("z", "y"))
+
+
+def test_what_fits_badly_can_be_had_beside_what_fits() -> None:
+    matches = compare_ids(["a", "c", "d.jpg", "x/c"], ["a.jpg", "a.png", "c", "d"])
+    assert matches.references == {"c": "c", "d.jpg": "d"}
+    assert matches.problems == (
+        "image id 'a' could be any of ['a.jpg', 'a.png']; write it in full",
+        "image ids 'c' and 'x/c' both name 'c'",
+    )
+
+
+def test_every_picture_that_can_be_extracted_may_be_named_without_its_suffix() -> None:
+    assert PICTURE_SUFFIXES == IMAGE_SUFFIXES
+
+
+@given(st.lists(st.sampled_from(["a", ".", "/", ".jpg", ".JPG", ".txt", "狗"]), max_size=6).map("".join))
+def test_folders_and_suffixes_are_those_of_posix_paths(image_id: str) -> None:
+    forms = {image_id, posixpath.basename(image_id)}
+    if posixpath.splitext(image_id)[1].lower() in PICTURE_SUFFIXES:
+        forms |= {posixpath.splitext(form)[0] for form in forms}
+    assert shorter_forms(image_id) == forms - {image_id}

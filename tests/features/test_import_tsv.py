@@ -171,6 +171,30 @@ def test_labels_with_sizes_need_no_other_sizes(tmp_path: Path, run: Callable[...
         assert_equal(stored(tmp_path, regions.image_id), as_imported(regions))
 
 
+def test_labels_on_other_rows_are_found_by_key_and_counted(
+    tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tsv(tmp_path / "tsv" / "feature.tsv", {r.image_id: captioning(r) for r in RECORDS})
+    write_labels(tmp_path / "tsv", [RECORDS[1], RECORDS[0], RECORDS[2]])
+    write_sizes(tmp_path / "tsv")
+
+    assert run() == 0
+
+    for regions in RECORDS:
+        assert_equal(stored(tmp_path, regions.image_id), as_imported(regions))
+    assert "2 pictures stand on another row in label.tsv than in the feature file" in capsys.readouterr().out
+
+
+def test_labels_on_the_same_rows_are_not_spoken_of(
+    tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tsv(tmp_path / "tsv" / "feature.tsv", {r.image_id: captioning(r) for r in RECORDS})
+    write_labels(tmp_path / "tsv")
+    write_sizes(tmp_path / "tsv")
+    assert run() == 0
+    assert "another row" not in capsys.readouterr().out
+
+
 def test_a_size_follows_from_labels_and_box_numbers(tmp_path: Path, run: Callable[..., int]) -> None:
     write_tsv(tmp_path / "tsv" / "feature.tsv", {"12": captioning(RECORDS[0])})
     write_labels(tmp_path / "tsv")

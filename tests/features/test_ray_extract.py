@@ -12,7 +12,7 @@ import pytest
 
 from features.extract import main
 from tests.features.same_file import torch_threads
-from tests.torture.runs import contents, make_pictures
+from tests.torture.extraction import contents, make_pictures
 
 SOME_FAILED = 3
 

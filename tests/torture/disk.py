@@ -1,4 +1,4 @@
-"""A disk that is really full: the same extraction on a little more room each time, until it fits."""
+"""A disk that is really full: the same command on a little more room each time, until it fits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.torture.runs import SOME_FAILED, make_pictures, run, run_again, undisturbed
+from tests.torture.processes import Subject, run, run_again
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -54,30 +54,21 @@ def disk(place: Path, n_bytes: int) -> Iterator[None]:
         subprocess.run(["umount", str(place)], check=True)
 
 
-def fill_disks(folder: Path, pages_more: int = 1) -> DiskReport:
-    """Extract on disks of one page, of so many more … until it fits; each full one is then given room."""
+def fill_disks(subject: Subject, folder: Path, pages_more: int = 1) -> DiskReport:
+    """Run on disks of one page, of so many more … until it fits; each full one is then given room."""
     report = DiskReport()
-    place, said = folder / "disk", folder / "said.txt"
-    make_pictures(folder / "images", 11)
-    argv = ["--images", str(folder / "images"), "--backend", "fake", "--workers", "0"]
-    argv += ["--batch-size", "2", "--shard-size", "2", "--out"]
-    wanted = undisturbed(argv, folder / "undisturbed.h5", said)
-    n_bytes, out = PAGE, place / "regions.h5"
+    place, n_bytes = folder / "disk", PAGE
     while not report.fits_on_kilobytes:
-        said.write_text("")
         try:
             with disk(place, n_bytes):
                 problem = None
-                if run([*argv, str(out)], said) == SOME_FAILED:
+                if run(subject, place) in subject.good:
                     report.fits_on_kilobytes = n_bytes // 1024
                 else:
                     report.full += 1
-                    text = said.read_text("utf-8")
-                    told = "No space left on device" in text or "Make room" in text
-                    if not told or "Traceback" in text:
-                        problem = f"it did not say it in words:\n{text}"
+                    problem = _not_in_words(subject.said.read_text("utf-8"))
                     subprocess.run(["mount", "-o", "remount,size=1g", str(place)], check=True)
-                problem = problem or run_again(argv, out, said, wanted)
+                problem = problem or run_again(subject, place)
         except PermissionError as error:
             report.skipped = str(error)
             return report
@@ -87,3 +78,8 @@ def fill_disks(folder: Path, pages_more: int = 1) -> DiskReport:
             report.finished_with_room += 1
         n_bytes += pages_more * PAGE
     return report
+
+
+def _not_in_words(said: str) -> str | None:
+    told = "No space left on device" in said or "Make room" in said
+    return None if told and "Traceback" not in said else f"it did not say it in words:\n{said}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -11,7 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tests.torture.runs import count_pictures, ended, fork, make_pictures, run_again, undisturbed
+from tests.torture.extraction import Extraction, count_pictures
+from tests.torture.processes import kill, run, run_again
 
 N_PICTURES = 7
 SHARD_SIZE = 2
@@ -38,32 +38,26 @@ class KillReport:
     problems: list[str] = field(default_factory=list)
 
 
-def kill_often(folder: Path, n_points: int, seed: int = 0) -> KillReport:
+def kill_extractions(folder: Path, n_points: int, seed: int = 0) -> KillReport:
     """Kill so many runs of one extraction, each in a folder of its own below ``folder``."""
-    make_pictures(folder / "images", N_PICTURES)
-    argv = ["--images", str(folder / "images"), "--backend", "mini", "--workers", str(WORKERS)]
-    argv += ["--batch-size", "2", "--shard-size", str(SHARD_SIZE), "--out"]
-    said = folder / "said.txt"
-    started = time.perf_counter()
-    wanted = undisturbed(argv, folder / "undisturbed.h5", said)
-    report = KillReport(seconds_undisturbed=time.perf_counter() - started)
-    draws = random.Random(seed)
+    words = ["--backend", "mini", "--workers", str(WORKERS), "--batch-size", "2"]
+    subject = Extraction(folder, N_PICTURES, [*words, "--shard-size", str(SHARD_SIZE)])
+    report, draws = KillReport(), random.Random(seed)
+    report.seconds_undisturbed = _seconds(subject, folder / "timed")
     while report.points < n_points:
-        place = folder / str(report.points)
+        place, log = folder / str(report.points), folder / "pictures.log"
         place.mkdir()
-        out, log = place / "regions.h5", folder / "pictures.log"
         log.write_bytes(b"")
         count = partial(count_pictures, "mini", log)
-        child = fork([*argv, str(out)], said, count)
+        child = subject.start(place, count)
         delay = draws.uniform(0, report.seconds_undisturbed)
         time.sleep(delay)
         everybody = bool(draws.getrandbits(1))  # else the command alone, and its workers find out
-        (os.killpg if everybody else os.kill)(child, signal.SIGKILL)
-        if ended(child) != -signal.SIGKILL:
+        if kill(child, signal.SIGKILL, everybody=everybody) != -signal.SIGKILL:
             shutil.rmtree(place)  # it was quicker
             continue
         report.points += 1
-        problem = run_again(argv, out, said, wanted, count)
+        problem = run_again(subject, place, count)
         redone = log.stat().st_size - N_PICTURES
         report.redone[redone] = report.redone.get(redone, 0) + 1
         if not problem and redone > MOST_REDONE:
@@ -73,3 +67,10 @@ def kill_often(folder: Path, n_points: int, seed: int = 0) -> KillReport:
         else:
             report.equal += 1
     return report
+
+
+def _seconds(subject: Extraction, place: Path) -> float:
+    place.mkdir()
+    started = time.perf_counter()
+    run(subject, place)
+    return time.perf_counter() - started

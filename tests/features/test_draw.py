@@ -61,7 +61,7 @@ def test_weights_fill_boxes_and_take_faint_ones_their_labels() -> None:
     assert filled[1] == pytest.approx(filled[2] / 2)  # weights beyond 1 count as 1
     assert filled[0] < filled[1]
     assert [group.findtext(f"{SVG}text") for group in groups] == [None, "猫", "人"]
-    assert [group.findtext(f"{SVG}title")[0] for group in groups] == ["狗", "猫", "人"]
+    assert [group.findtext(f"{SVG}title", "")[:1] for group in groups] == ["狗", "猫", "人"]
 
 
 def test_titles_say_more_than_labels() -> None:

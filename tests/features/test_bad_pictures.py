@@ -152,7 +152,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
     with pytest.MonkeyPatch.context() as patch:
         register(patch, FakeBackend())
         assert extract(folder / "images", folder / "r.h5", "--workers", "1") == 0
-    yield open_collection(AppConfig(images=folder / "images", regions=folder / "r.h5", cache=folder / "cache"))
+    settings = AppConfig(images=folder / "images", regions=folder / "r.h5", cache=folder / "cache")
+    yield open_collection(settings)
 
 
 @pytest.mark.parametrize("name", NAMES)

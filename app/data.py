@@ -18,7 +18,6 @@ from pathlib import Path
 from app.boxes import find_lexicon
 from app.build import Detected, build_index, index_key
 from app.cache import CacheFolder
-from app.choice import warm_up
 from app.index import Index, System
 from app.settings import AppConfig
 from app.sources import Captions, read_references, read_systems
@@ -103,7 +102,6 @@ def open_collection(config: AppConfig) -> Collection:
         index = folder.load(inputs.key)
     if index is None:
         index = folder.keep(inputs.index())
-    warm_up()
     return Collection(inputs.root, index, folder, inputs.store, inputs.lexicon)
 
 

@@ -1,6 +1,7 @@
 # make demo   the whole loop on the sample pictures
 # make test   everything that has to pass before a change is accepted
-# make torture   extractions killed at 200 moments, refused by the disk at every step, on disks of every size
+# make torture   extractions killed at 200 moments, refused by the disk at every step, on disks of every size;
+#                the browser under 5,000 page loads and 500 uploads
 # All prepare .venv by themselves. Nothing is written outside this folder (except Debian packages for the tests,
 # where root or sudo is there).
 SHELL := /bin/bash
@@ -84,6 +85,7 @@ e2e: $(INSTALLED)
 
 torture: $(INSTALLED)
 	$(PY) -m tests.torture --out benchmarks/results/torture.json
+	$(PY) -m tests.torture.soak --out benchmarks/results/browser_soak.json
 
 # Renews requirements.lock, for every Python and system; releases that it holds stay unless setup.cfg asks for newer ones.
 lock: $(INSTALLED)

@@ -6,6 +6,7 @@ Everything is opened before the server starts, so that a wrong file is one messa
 import errno
 import socket
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,10 +54,20 @@ def serve(arguments: list[str], config: AppConfig) -> int:
     """Run Streamlit in this process; the page parses the same arguments again."""
     from streamlit.web import cli
 
+    threading.Thread(target=warm_up, daemon=True).start()
     page = Path(__file__).with_name("browser.py")
     flags = [f"--{name}={value}" for name, value in streamlit_settings(config.port).items()]
     cli.main(["run", str(page), *flags, "--", *arguments], standalone_mode=False)
     return 0
+
+
+def warm_up() -> None:
+    """Load what the first reader would wait for: the views, the dictionary, the search."""
+    from app import browser, choice, words
+
+    assert browser.PAGES  # noqa: S101  (imported for what that takes)
+    choice.warm_up()
+    words.words_of("图说")
 
 
 def streamlit_settings(port: int) -> dict[str, str]:
@@ -74,6 +85,9 @@ def streamlit_settings(port: int) -> dict[str, str]:
         "browser.serverAddress": ADDRESS,
         "client.showErrorDetails": "none",
         "client.toolbarMode": "minimal",
+        # Streamlit's own red would look like an error beside the colours of scores.
+        "theme.light.primaryColor": "#0b5cd5",
+        "theme.dark.primaryColor": "#3d78df",
     }
 
 

@@ -1,8 +1,8 @@
 """The page that Streamlit runs, anew for every click: frame, sidebar, and which view.
 
-What is shown is decided by the address (``picture``, ``q``, ``page``, ``view``, ``system``), so a link shows
-the same. Only imported modules outlive a run, so what is kept between clicks is theirs. The views lay out and
-compute nothing; every string that others wrote passes `app.text` on its way into HTML or a label.
+What is shown is decided by the address (`app.address`), so a link shows the same. Only imported modules
+outlive a run, so what is kept between clicks is theirs. The views lay out and compute nothing; every string
+that others wrote passes `app.text` on its way into HTML or a label.
 """
 
 from __future__ import annotations
@@ -11,105 +11,105 @@ import sys
 
 import streamlit as st
 
-from app import looks
+from app import looks, style
+from app.address import VIEWS, Address
 from app.data import Collection, open_collection
-from app.gallery import gallery
-from app.labels import LANGUAGES, choose_language, label
+from app.index import System
+from app.labels import choose_language
 from app.live import live_captioner
-from app.page import Page, go
-from app.picture import picture_page
+from app.notes import NotesRefused, open_notes
+from app.page import Page, bound, go, here, refuse
 from app.settings import AppConfig, settings_of
-from app.try_it import try_page
-from eval.metrics import Scores
-from eval.shown import shown
+from app.views.compare import compare
+from app.views.errors import errors
+from app.views.gallery import gallery
+from app.views.picture import picture_page
+from app.views.runs import runs
+from app.views.sidebar import sidebar
+from app.views.statistics import statistics
+from app.views.try_it import try_page
+
+PAGES = {
+    "gallery": gallery,
+    "compare": compare,
+    "errors": errors,
+    "statistics": statistics,
+    "try": try_page,
+    "runs": runs,
+}
 
 
 def main() -> None:
     """Lay out the whole page."""
     st.set_page_config(page_title="图说 tushuo", page_icon="🖼️", layout="wide")
-    st.html(looks.STYLE)
     config = settings_of(tuple(sys.argv[1:]))
-    page = sidebar(config, open_collection(config))
-    view_switch(page)
-    if st.query_params.get("view") == "try":
-        try_page(page)
-    elif "picture" in st.query_params:
-        picture_page(page, st.query_params["picture"])
-    else:
-        gallery(page)
+    page = open_page(config, open_collection(config), here())
+    st.html(style.sheet(page.address.columns))
+    try:
+        sidebar(page)
+        view_switch(page)
+        if page.address.picture and page.address.view in ("gallery", "errors", "statistics"):
+            picture_page(page, page.address.picture)
+        else:
+            PAGES[page.address.view](page)
+    except NotesRefused as error:
+        refuse(page, "not_read", str(error))
+    help_button(page)
+    with st.container(key="script"):
+        st.html(style.script(page.address.theme, page.language), unsafe_allow_javascript=True)
 
 
-def sidebar(config: AppConfig, collection: Collection) -> Page:
-    """Language, whose captions, and what is open."""
-    with st.sidebar:
-        first = choose_language(config.language, st.context.locale)
-        language = st.session_state.get("language", first)
-        st.html(f'<h1 class="ts-title">{label("title", language)}</h1><p>{label("subtitle", language)}</p>')
-        st.selectbox(
-            label("language", language),
-            LANGUAGES,
-            index=LANGUAGES.index(first),
-            format_func=lambda code: label(code, language),
-            key="language",
-        )
-        system = collection.system(st.query_params.get("system"))
-        if len(collection.systems) > 1:
-            names = [each.name for each in collection.systems]
-            st.selectbox(
-                label("system", language),
-                names,
-                index=names.index(system.name) if system else 0,
-                format_func=shown,
-                key="system",
-                on_change=lambda: go(system=st.session_state.system),
-            )
-        page = Page(collection=collection, live=live_captioner(config), language=language, system=system)
-        st.html(looks.items(page.label("sources"), sources(page, config)))
-    return page
-
-
-def sources(page: Page, config: AppConfig) -> list[str]:
-    """The open files, a line each."""
-    collection = page.collection
-    lines = [page.label("pictures", count=len(collection.image_ids), path=collection.root)]
-    for system in collection.systems:
-        lines.append(page.label("predictions", count=len(system.captions), path=system.name))
-        if system.unknown:
-            lines.append(page.label("unknown", count=system.unknown))
-        if system.scores is not None:
-            lines.append(corpus_score(page, system.scores))
-    if collection.store is not None:
-        lines.append(page.label("regions", count=len(collection.store), path=collection.store.path))
-    if collection.references:
-        lines.append(page.label("references", count=len(collection.references), path=config.references))
-    lines.append(page.label("checkpoint", path=config.checkpoint))
-    return lines
-
-
-def corpus_score(page: Page, scores: Scores) -> str:
-    """CIDEr of all pictures with references, and what it counts."""
-    return page.label(
-        "corpus_score",
-        metric="CIDEr",
-        value=scores.overall["cider"],
-        images=scores.n_images,
-        unit=page.label(scores.unit),
-        version=scores.version.split(",")[0],
+def open_page(config: AppConfig, collection: Collection, address: Address) -> Page:
+    """What the address means for what is open."""
+    language = choose_language(address.lang or config.language, st.context.locale)
+    return Page(
+        config=config,
+        collection=collection,
+        live=live_captioner(config),
+        notes=open_notes(config),
+        address=address,
+        language=language,
+        system=collection.system(address.system),
+        against=compared(collection, address),
     )
 
 
+def compared(collection: Collection, address: Address) -> tuple[System, ...]:
+    """The systems that the address names, two to four; else the first ones."""
+    named = [system for system in collection.systems if system.name in address.against]
+    return tuple(named if len(named) > 1 else collection.systems)[:4]
+
+
 def view_switch(page: Page) -> None:
-    """Gallery or Try it."""
-    trying = st.query_params.get("view") == "try"
-    with st.container(horizontal=True):
-        for key, active in (("gallery", not trying), ("try", trying)):
-            st.button(
-                page.label(key),
-                key=f"view-{key}",
-                type="primary" if active else "secondary",
-                on_click=go,
-                kwargs={"view": "try" if key == "try" else None, "picture": None},
-            )
+    """Which view."""
+    st.segmented_control(
+        page.label("view"),
+        [view for view in VIEWS if view != "compare" or len(page.collection.systems) > 1],
+        key=bound("view", page.address.view),
+        format_func=page.label,
+        on_change=lambda: go(view=st.session_state.view or page.address.view, picture="", word=None),
+        label_visibility="collapsed",
+    )
+
+
+def help_button(page: Page) -> None:
+    """The keys; the script presses it for the question mark."""
+    with st.container(key="help"):
+        if st.button(page.label("keys"), key="help-button", type="tertiary", icon=":material/keyboard:"):
+            show_keys(page)
+
+
+def show_keys(page: Page) -> None:
+    """A dialog with all keys."""
+
+    @st.dialog(page.label("keys"))
+    def dialog() -> None:
+        keys = ("/", "?", "←  →", "Esc", "M", "1 – 4", "0")
+        names = ("search", "help", "arrows", "escape", "mark", "vote", "tie")
+        pairs = zip(keys, names, strict=True)
+        st.html(looks.keys_table([(key, page.label(f"key_{name}")) for key, name in pairs]))
+
+    dialog()
 
 
 if __name__ == "__main__":

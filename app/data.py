@@ -7,51 +7,27 @@ Only ids that were found below the picture folder lead to a file, and only throu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
-from io import BytesIO
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
-from PIL import Image
-
+from app.boxes import find_lexicon
+from app.build import Detected, build_index, index_key
+from app.cache import CacheFolder
+from app.index import Index, System
 from app.settings import AppConfig
-from eval.annotations import PredictedCaption, read_predictions, read_reference_file
-from eval.matching import match_ids
-from eval.metrics import Scores
-from eval.scorer import evaluate
-from features.images import find_images, picture_path, read_image
+from app.sources import Captions, read_references, read_systems
+from eval.tag_recall import MIN_SCORE, detections_of_predictions
+from features.images import find_images, picture_path
 from features.store import Regions, RegionStore
-from features.tags import Lexicon, LexiconError, Tag
+from features.tags import Lexicon
 
-THUMBNAIL_SIDE = 320
-PICTURE_SIDE = 1280
-
-
-@dataclass(frozen=True, kw_only=True)
-class System:
-    """The captions of one file.
-
-    Attributes:
-        name: Of the file, made unique.
-        captions: Picture id -> caption.
-        scores: Of the pictures that have references; None where none has.
-        unknown: Number of captions of pictures that are not in the folder.
-    """
-
-    name: str
-    captions: Mapping[str, PredictedCaption]
-    scores: Scores | None
-    unknown: int
-
-    @cached_property
-    def texts(self) -> Mapping[str, str]:
-        """Picture id -> caption text."""
-        return {image_id: predicted.caption for image_id, predicted in self.captions.items()}
-
-    def picture_scores(self, image_id: str) -> Mapping[str, float]:
-        """Metric -> score of one picture; empty where it has no references or no caption."""
-        return {} if self.scores is None else self.scores.per_image.get(image_id, {})
+LARGE = 20_000_000
+"""Bytes of caption files from which on another process makes the index; its memory is gone with it."""
 
 
 class Collection:
@@ -59,9 +35,8 @@ class Collection:
 
     Attributes:
         root: Folder of the pictures.
-        image_ids: Sorted.
-        systems: Captions by file, in the order given.
-        references: Picture id -> human captions.
+        index: What is known of every picture.
+        cache: Where thumbnails are kept.
         store: Regions, where a file was given.
         lexicon: Chinese names of the regions' classes; None where their vocabulary has none.
     """
@@ -69,45 +44,32 @@ class Collection:
     def __init__(
         self,
         root: Path,
-        image_ids: Sequence[str],
-        systems: Sequence[System] = (),
-        references: Mapping[str, tuple[str, ...]] | None = None,
+        index: Index,
+        cache: CacheFolder,
         store: RegionStore | None = None,
         lexicon: Lexicon | None = None,
     ) -> None:
         """Takes what `open_collection` has read."""
         self.root = root
-        self.image_ids = image_ids
-        self._known = frozenset(image_ids)
-        self.systems = tuple(systems)
-        self.references = references or {}
+        self.index = index
+        self.cache = cache
         self.store = store
         self.lexicon = lexicon
+        self._reading = threading.Lock()
 
     def __contains__(self, image_id: str) -> bool:
         """Whether there is a picture of that id."""
-        return image_id in self._known
+        return self.index.row(image_id) is not None
+
+    @property
+    def systems(self) -> tuple[System, ...]:
+        """Captions by file, in the order given."""
+        return self.index.systems
 
     def system(self, name: str | None) -> System | None:
         """The system of that name, else the first; None where there is none."""
         first = self.systems[0] if self.systems else None
         return next((system for system in self.systems if system.name == name), first)
-
-    def search(self, text: str, captions: Mapping[str, str]) -> Sequence[str]:
-        """Pictures whose id, caption or references hold the text, whatever its case; all for an empty one."""
-        wanted = text.strip().casefold()
-        if not wanted:
-            return self.image_ids
-        return [
-            image_id
-            for image_id in self.image_ids
-            if any(wanted in shown.casefold() for shown in self._texts(image_id, captions))
-        ]
-
-    def _texts(self, image_id: str, captions: Mapping[str, str]) -> Iterator[str]:
-        yield image_id
-        yield captions.get(image_id, "")
-        yield from self.references.get(image_id, ())
 
     def path(self, image_id: str) -> Path:
         """The file of a picture.
@@ -115,13 +77,14 @@ class Collection:
         Raises:
             ValueError: The id is not one of ours, or its file has come to lie outside the folder.
         """
-        if image_id not in self._known:
+        if image_id not in self:
             raise ValueError(f"no picture {image_id!r} in {self.root}")
         return picture_path(self.root, image_id)
 
     def regions(self, image_id: str) -> Regions | None:
         """A picture's regions, where the regions file holds it."""
-        return self.store.regions(image_id) if self.store is not None and image_id in self.store else None
+        with self._reading:  # of many shards only some are open at a time
+            return self.store.regions(image_id) if self.store is not None and image_id in self.store else None
 
 
 @cache
@@ -131,151 +94,95 @@ def open_collection(config: AppConfig) -> Collection:
     Raises:
         OSError, ValueError: A file that is missing, broken or of another kind; the message says which.
     """
-    assert config.images is not None  # noqa: S101  (with_samples)
-    image_ids = find_images(config.images)
-    if not image_ids:
-        raise ValueError(f"{config.images}: holds no picture; give a folder with pictures: --images DIR")
-    store = None if config.regions is None else RegionStore(config.regions)
-    lexicon = None if store is None else find_lexicon(store)  # reads the file: errors show before the work
-    references: Mapping[str, tuple[str, ...]] = {}
-    numbers: Mapping[str, str] = {}
-    if config.references is not None:
-        references, numbers = _read_references(config.references, image_ids)
-    systems: list[System] = []
-    for path in config.predictions:
-        name = _unique(path.stem, [system.name for system in systems])
-        systems.append(_read_system(path, name, image_ids, references, numbers))
-    return Collection(config.images, image_ids, systems, references, store, lexicon)
+    inputs = _Inputs(config)
+    folder = CacheFolder.beside(config)
+    index = folder.load(inputs.key)
+    if index is None and folder.path is not None and inputs.n_bytes > LARGE:
+        _make_in_a_process_of_its_own(config, len(inputs.image_ids))
+        index = folder.load(inputs.key)
+    if index is None:
+        index = folder.keep(inputs.index())
+    return Collection(inputs.root, index, folder, inputs.store, inputs.lexicon)
 
 
-def _read_references(
-    path: Path, image_ids: Sequence[str]
-) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-    """Captions by picture id, and the picture ids of a COCO file's numbers."""
-    read = read_reference_file(path)
-    try:
-        theirs = match_ids(image_ids, read.captions).references
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    ours = {name: image_id for image_id, name in theirs.items()}
-    numbers = {number: ours[name] for number, name in read.numbers.items() if name in ours}
-    return {image_id: read.captions[name] for image_id, name in theirs.items()}, numbers
+class _Inputs:
+    """What the settings name, found and opened; captions are read only where there is no index."""
 
-
-def _read_system(
-    path: Path,
-    name: str,
-    image_ids: Sequence[str],
-    references: Mapping[str, tuple[str, ...]],
-    numbers: Mapping[str, str],
-) -> System:
-    predictions = read_predictions(path)
-    try:
-        matches = match_ids(predictions, image_ids, numbers)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    captions = {ours: predictions[theirs] for theirs, ours in matches.references.items()}
-    if not captions:
-        first = ", ".join(map(repr, list(predictions)[:3]))
-        raise ValueError(
-            f"{path}: none of its pictures ({first}, …) is in the folder, which holds {image_ids[0]!r}, …; "
-            "give the folder that the captions are of: --images DIR"
+    def __init__(self, config: AppConfig) -> None:
+        assert config.images is not None  # noqa: S101  (with_samples)
+        self.config = config
+        self.root = config.images
+        self.image_ids = find_images(config.images)
+        if not self.image_ids:
+            raise ValueError(f"{config.images}: holds no picture; give a folder with pictures: --images DIR")
+        self.store = None if config.regions is None else RegionStore(config.regions)
+        # reads the file: errors show before the work
+        self.lexicon = None if self.store is None else find_lexicon(self.store)
+        captions = (config.references, *config.predictions)
+        self.key = index_key(
+            self.image_ids, captions, [] if self.store is None else store_files(self.store.path)
         )
-    scored = {image_id: p.caption for image_id, p in captions.items() if image_id in references}
-    scores = evaluate(scored, {image_id: references[image_id] for image_id in scored}) if scored else None
-    return System(name=name, captions=captions, scores=scores, unknown=len(matches.extra))
+        self.n_bytes = sum(path.stat().st_size for path in captions if path is not None and path.is_file())
+
+    def index(self) -> Index:
+        """Made of the files."""
+        references = read_references(self.config.references, self.image_ids)
+        systems = read_systems(self.config.predictions, self.image_ids, references.numbers)
+        if self.store is None:
+            detected = detected_in_captions(systems)
+        else:
+            detected = detected_in_regions(self.image_ids, self.store, self.lexicon)
+        return build_index(self.key, self.image_ids, systems, references, detected)
 
 
-def _unique(name: str, taken: Sequence[str]) -> str:
-    names = [name, *(f"{name} ({number})" for number in range(2, len(taken) + 2))]
-    return next(each for each in names if each not in taken)
-
-
-def find_lexicon(store: RegionStore) -> Lexicon | None:
-    """The Chinese lexicon of a store's vocabulary; None where there is none, and names stay English."""
+def _make_in_a_process_of_its_own(config: AppConfig, n_pictures: int) -> None:
+    """Keep an index that takes much memory to make, which this process then never holds."""
+    sys.stderr.write(f"app: making the index of {n_pictures} pictures; this is done once\n")
     try:
-        return Lexicon.load("zh", store.vocabulary_id, store.vocabulary)
-    except LexiconError:
-        return None
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            problem = pool.submit(_make, config).result()
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "the process that makes the index was killed, probably for want of memory; open fewer files"
+        ) from error
+    if problem:
+        raise ValueError(problem)
 
 
-def region_names(regions: Regions, lexicon: Lexicon | None, vocabulary: Sequence[str]) -> list[Tag]:
-    """What each region is called, in the order of the regions; English where there is no Chinese name."""
-    names = []
-    for object_id, score in zip(regions.object_ids.tolist(), regions.object_scores.tolist(), strict=True):
-        english = vocabulary[object_id]
-        chinese = lexicon.chinese(object_id) if lexicon is not None else None
-        names.append(Tag(text=chinese or english, name=english, score=score))
-    return names
+def _make(config: AppConfig) -> str:
+    """Make and keep the index; what is wrong with the files, as exceptions of readers cannot all be sent."""
+    try:
+        CacheFolder.beside(config).keep(_Inputs(config).index())
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
-def filter_rows(names: Sequence[Tag], min_score: float, only: Sequence[str]) -> list[int]:
-    """Rows of the regions that score enough and, where ``only`` names any, are called so."""
-    return [
-        row for row, name in enumerate(names) if name.score >= min_score and (not only or name.text in only)
+def store_files(path: Path) -> list[Path]:
+    """A regions file, or the shards of a folder."""
+    return sorted(path.glob("*.h5")) if path.is_dir() else [path]
+
+
+def detected_in_regions(image_ids: Sequence[str], store: RegionStore, lexicon: Lexicon | None) -> Detected:
+    """The tags of regions that score enough to be tags, by their Chinese names, else by the English ones."""
+    names = [
+        (lexicon.chinese(at) if lexicon is not None else None) or english
+        for at, english in enumerate(store.vocabulary)
     ]
+    tags: dict[str, frozenset[str]] = {}
+    counts: dict[str, int] = {}
+    for image_id in image_ids:
+        if image_id in store:
+            ids, scores = store.objects(image_id)
+            tags[image_id] = frozenset(names[at] for at in ids[scores >= MIN_SCORE].tolist())
+            counts[image_id] = len(ids)
+    vocabulary = frozenset(text for text in lexicon.texts if text) if lexicon is not None else frozenset()
+    return Detected(tags=tags, counts=counts, vocabulary=vocabulary)
 
 
-def select_rows(regions: Regions, rows: Sequence[int]) -> Regions:
-    """The same picture with some of its regions."""
-    kept = list(rows)
-    return replace(
-        regions,
-        features=regions.features[kept],
-        boxes=regions.boxes[kept],
-        geometry=regions.geometry[kept],
-        object_ids=regions.object_ids[kept],
-        object_scores=regions.object_scores[kept],
-    )
-
-
-def best_tags(names: Sequence[Tag], min_score: float) -> list[Tag]:
-    """One tag a text, with its best score, best first."""
-    best: dict[str, Tag] = {}
-    for name in sorted(names, key=lambda tag: -tag.score):
-        if name.score >= min_score:
-            best.setdefault(name.text, name)
-    return list(best.values())
-
-
-@lru_cache(maxsize=2048)  # about 15 KB each
-def thumbnail(path: Path) -> bytes:
-    """A small JPEG of a picture.
-
-    Raises:
-        features.images.ImageError: The file is no usable picture.
-    """
-    return jpeg(read_image(path), THUMBNAIL_SIDE)
-
-
-@lru_cache(maxsize=32)
-def picture(path: Path) -> bytes:
-    """A JPEG of at most `PICTURE_SIDE` pixels a side; raises as `thumbnail` does."""
-    return jpeg(read_image(path), PICTURE_SIDE)
-
-
-def jpeg(image: Image.Image, side: int) -> bytes:
-    """The picture as JPEG bytes, made smaller where it is larger than ``side`` pixels."""
-    image = image.copy()
-    image.thumbnail((side, side))
-    file = BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return file.getvalue()
-
-
-def pages(n_items: int, page_size: int) -> int:
-    """Number of pages; 1 where there is nothing."""
-    return max(1, -(-n_items // page_size))
-
-
-def page_number(text: str, n_pages: int) -> int:
-    """The page that an address names, from 1; the nearest one there is, and 1 for what is no number."""
-    return min(max(int(text), 1), n_pages) if text.isdecimal() and len(text) < 10 else 1
-
-
-def neighbours(image_id: str, among: Sequence[str]) -> tuple[str | None, str | None]:
-    """The pictures before and after in a list; None at its ends, and where the list does not hold it."""
-    if image_id not in among:
-        return None, None
-    at = among.index(image_id)
-    return (among[at - 1] if at else None, among[at + 1] if at + 1 < len(among) else None)
+def detected_in_captions(systems: Sequence[Captions]) -> Detected:
+    """The tags that stand beside the captions of the first file that has any."""
+    for system in systems:
+        if found := detections_of_predictions(system.predictions):
+            return Detected(tags=found.objects, counts={}, vocabulary=found.vocabulary)
+    return Detected(tags={}, counts={}, vocabulary=frozenset())

@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from app.data import PICTURE_SIDE, Collection, jpeg, region_names
+import numpy as np
+from numpy.typing import NDArray
+
+from app.address import Basis
+from app.boxes import region_names
+from app.data import Collection
 from app.settings import AppConfig
+from app.thumbnails import PICTURE_SIDE, jpeg
+from app.words import Word, attention_by_word, importance_by_word
 from eval.annotations import PredictedCaption, ScoredCaption
 from features.images import decode_image
-from features.store import Regions
+from features.store import Regions, RegionStore
 from features.tags import Tag
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 
 N_BEST = 5
 _CAPTIONS_KEPT = 1000  # with their regions, about 100 KB each with the mini detector
+_WEIGHTS_KEPT = 200  # of 20 words and 36 regions, 3 KB
 
 
 class NoCaptioner(Exception):
@@ -68,6 +76,7 @@ class LiveCaptioner:
         self._captioner: Captioner | None = None
         self._failure: str | None = None
         self._made: OrderedDict[str, Made | None] = OrderedDict()  # None: the picture cannot be used
+        self._weights: OrderedDict[tuple[str, str, Basis], NDArray[np.float32]] = OrderedDict()
 
     def try_picture(self, data: bytes) -> Tried:
         """Caption the bytes of a picture file; nothing of it is kept.
@@ -108,24 +117,70 @@ class LiveCaptioner:
                 self._made.popitem(last=False)
         return {image_id: made for image_id, made in found.items() if made is not None}
 
+    def rests_on(
+        self,
+        key: str,
+        regions: Regions,
+        store: RegionStore | None,
+        text: str,
+        words: Sequence[Word],
+        basis: Basis,
+    ) -> NDArray[np.float32]:
+        """(W, R) how much each word of a caption rests on each region.
+
+        Args:
+            key: Names the picture, for what is computed once.
+            regions: Of the picture.
+            store: The regions file that they are from; None where this captioner's own detector found them.
+            text: The caption, whoever wrote it.
+            words: Of the caption.
+            basis: In which sense.
+
+        Raises:
+            NoCaptioner: See there; also where the regions are another detector's or the caption too long.
+        """
+        asked = (key, text, basis)
+        with self._lock:
+            if asked not in self._weights:
+                captioner = self._load(detector=store is None)
+                try:
+                    if store is not None:
+                        captioner.check_store(store)
+                    if basis == "attention":
+                        found = attention_by_word(words, captioner.attention(regions, text))
+                    else:
+                        found = importance_by_word(words, captioner.importance(regions, text))
+                except ValueError as error:
+                    raise NoCaptioner(str(error)) from error
+                self._weights[asked] = found
+                while len(self._weights) > _WEIGHTS_KEPT:
+                    self._weights.popitem(last=False)
+            return self._weights[asked]
+
     def texts(self) -> dict[str, str]:
         """Texts of the captions made so far, by picture id."""
         with self._lock:
             return {image_id: made.said.caption for image_id, made in self._made.items() if made is not None}
 
-    def _load(self) -> Captioner:
+    def _load(self, *, detector: bool = True) -> Captioner:
+        """The captioner, with its detector where that is wanted: loading is no part of a caption's time."""
         if self._failure is not None:
             raise NoCaptioner(self._failure)
-        if self._captioner is None:
-            from captioning.captioner import Captioner
+        from captioning.captioner import Captioner
 
-            try:
-                captioner = Captioner.from_pretrained(self._config.checkpoint, weights=self._config.weights)
-                _ = captioner.extractor  # loaded here: it is no part of the time of a caption
-            except (OSError, ValueError) as error:
-                self._failure = str(error)
-                raise NoCaptioner(self._failure) from error
-            self._captioner = captioner
+        try:
+            if self._captioner is None:
+                self._captioner = Captioner.from_pretrained(
+                    self._config.checkpoint, weights=self._config.weights
+                )
+        except (OSError, ValueError) as error:
+            self._failure = str(error)
+            raise NoCaptioner(self._failure) from error
+        try:
+            if detector:
+                _ = self._captioner.extractor
+        except (OSError, ValueError) as error:  # words of given regions can be looked at all the same
+            raise NoCaptioner(str(error)) from error
         return self._captioner
 
 

@@ -2,48 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
 from app import looks
-from app.data import Collection, System
+from app.address import Address
+from app.choice import chosen
+from app.data import Collection
+from app.index import Ints, System
 from app.labels import Language, label
 from app.live import LiveCaptioner, Made, NoCaptioner
+from app.notes import Notes, NotesRefused
+from app.settings import AppConfig
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """What every part of the page needs."""
 
+    config: AppConfig
     collection: Collection
     live: LiveCaptioner
+    notes: Notes
+    address: Address
     language: Language
     system: System | None
+    """Whose captions are shown, searched and sorted by."""
+    against: tuple[System, ...]
+    """Systems compared."""
 
     def label(self, key: str, **values: object) -> str:
         """The words for ``key`` in the page's language."""
         return label(key, self.language, **values)
 
-    def texts(self) -> Mapping[str, str]:
-        """Picture id -> caption, as far as there are any."""
-        return self.system.texts if self.system is not None else self.live.texts()
+    def rows(self, **changes: Any) -> Ints:
+        """Rows of the pictures that pass the address's filters, some of which may be changed."""
+        filters = self.address.changed(**changes).wanted
+        wanted = filters.q.strip().casefold()
+        made = self.live.texts() if wanted and self.system is None else {}
+        also = frozenset(image_id for image_id, text in made.items() if wanted in text.casefold())
+        marked = self.notes.marked if filters.flag == "marked" else frozenset()
+        return chosen(self.collection.index, self.system, filters, marked, self.against, also)
 
 
-def go(**changes: str | None) -> None:
-    """Change the address; None takes a part away."""
-    for name, value in changes.items():
-        if value is None:
-            st.query_params.pop(name, None)
-        else:
-            st.query_params[name] = value
+def here() -> Address:
+    """What the address asks for."""
+    return Address.read({name: st.query_params.get_all(name) for name in st.query_params})
+
+
+def go(**changes: Any) -> None:
+    """Change the address."""
+    show(here().changed(**changes))
+
+
+def show(address: Address) -> None:
+    """Make it the page's address."""
+    st.query_params.from_dict(address.query())
+
+
+def bound(name: str, value: object) -> str:
+    """Give a widget the value that the address asks for; its key."""
+    if st.session_state.get(name) != value:
+        st.session_state[name] = value
+    return name
+
+
+def taker(name: str, read: Callable[[Any], Any] = lambda value: value) -> Callable[[], None]:
+    """What a widget does when it is changed: put its value into the address.
+
+    Args:
+        name: Of the field, and key of the widget.
+        read: The widget's value -> the field's.
+    """
+    return lambda: go(**{name: read(st.session_state[name])})
 
 
 def refuse(page: Page, key: str, reason: str) -> None:
     """What went wrong in the page's words, then the reason as it came."""
     st.warning(page.label(key))
     st.html(looks.quiet(reason))
+
+
+def write_note(page: Page, write: Callable[[], None]) -> bool:
+    """Write a note; whether that went well, else it is said why not."""
+    try:
+        write()
+    except NotesRefused as error:
+        refuse(page, "not_written", str(error))
+        return False
+    return True
 
 
 def live_captions(page: Page, image_ids: Sequence[str]) -> Mapping[str, Made]:

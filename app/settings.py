@@ -19,13 +19,21 @@ class AppConfig:
     images: Path | None = None
     """Folder of pictures; the bundled samples if empty."""
     regions: Path | None = None
-    """Regions file of features.extract, for boxes and tags."""
+    """Regions file of features.extract, or its folder of shards, for boxes and tags."""
     predictions: tuple[Path, ...] = ()
     """Caption files, one a system; without any, captions are made when they are looked at."""
     references: Path | None = None
     """Human captions (AIC-ICC or COCO), for scores."""
     checkpoint: str = "mini"
-    """Writes the captions of "Try it": mini, a checkpoint folder, or a hub id."""
+    """Writes the captions of "Try it" and says what a word rests on: mini, a checkpoint folder, a hub id."""
+    runs: tuple[Path, ...] = ()
+    """Folders of training runs (captioning.train --out), or folders of such: curves and settings."""
+    notes: Path | None = None
+    """Folder for what you write: corrections, votes, marks, saved views; "tushuo-notes" beside the first
+    caption file (without one, in the current folder) if empty."""
+    cache: Path | None = None
+    """Folder for the index and thumbnails, which may be deleted at any time; ".tushuo-browser" beside the
+    first caption file if empty."""
     weights: Path | None = None
     """The detector's weights, where they are not bundled, cached or downloadable."""
     port: int = 8501
@@ -43,15 +51,17 @@ def parse(argv: Sequence[str] | None) -> AppConfig:
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     parser = ArgumentParser(prog="python -m app", description=AppConfig.__doc__)
     parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
-    parser.add_class_arguments(AppConfig, nested_key=None, skip={"predictions"})
+    parser.add_class_arguments(AppConfig, nested_key=None, skip={"predictions", "runs"})
     help_text = "Caption files, one a system; without any, captions are made when they are looked at."
     parser.add_argument("--predictions", type=Path, nargs="+", default=[], metavar="FILE", help=help_text)
+    help_text = "Folders of training runs, or folders of such, for their curves and settings."
+    parser.add_argument("--runs", type=Path, nargs="+", default=[], metavar="DIR", help=help_text)
     values = parser.parse_args(None if argv is None else list(argv))
     try:
         config = AppConfig(**{each.name: values[each.name] for each in fields(AppConfig)})
     except ValueError as error:
         parser.error(str(error))
-    return replace(config, predictions=tuple(config.predictions))
+    return replace(config, predictions=tuple(config.predictions), runs=tuple(config.runs))
 
 
 @cache

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from PIL import Image
 
-from captioning.batches import collate_prefix, to_device
+from captioning.attending import Attention, Importance, Question, attention, importance
+from captioning.batches import PrefixBatch, collate_prefix, to_device
 from captioning.captions import Caption, CaptionFailure, ScoredText
 from captioning.checkpoints import CaptionerCheckpoint, read_captioner
 from captioning.constraints import Constraint, Constraints, machine_of
@@ -40,7 +41,16 @@ from oscar.scoring import score_captions
 if TYPE_CHECKING:
     from features.extract import RegionExtractor
 
-__all__ = ["Caption", "CaptionFailure", "Captioner", "DetectorMismatch", "Picture", "ScoredText"]
+__all__ = [
+    "Attention",
+    "Caption",
+    "CaptionFailure",
+    "Captioner",
+    "DetectorMismatch",
+    "Importance",
+    "Picture",
+    "ScoredText",
+]
 
 Picture = Path | str | Image.Image | Regions
 """What can be captioned: a file, a decoded picture, or regions already extracted."""
@@ -183,23 +193,26 @@ class Captioner:
         """
         if not texts:
             return []
-        pieces = [self.tokenizer.encode(text) for text in texts]
-        longest = self.model.config.max_caption_pieces - 2
-        for text, ids in zip(texts, pieces, strict=True):
-            if len(ids) > longest:
-                raise ValueError(
-                    f"{text!r} has {len(ids)} pieces, checkpoint {self.name} reads at most {longest}: "
-                    "shorten it"
-                )
-        (regions,) = self._regions_of([image], None)
-        if isinstance(regions, CaptionFailure):
-            raise _unusable(regions)
-        self._check_width(regions)
-        log_probs = score_captions(self.model, self._prefix([regions]), [pieces]).sum(dim=1).tolist()
+        pieces = [self._pieces(text) for text in texts]
+        prefix = self._prefix([self._regions(image)])
+        log_probs = score_captions(self.model, prefix, [pieces]).sum(dim=1).tolist()
         return [
             ScoredText(text=text, score=log_prob / (len(ids) + 1), log_prob=log_prob)
             for text, ids, log_prob in zip(texts, pieces, log_probs, strict=True)
         ]
+
+    @torch.inference_mode()
+    def attention(self, image: Picture, text: str) -> Attention:
+        """Which regions each piece of a caption looks at; arguments and errors as of `score`."""
+        return attention(self.model, self._question(image, text))
+
+    @torch.inference_mode()
+    def importance(self, image: Picture, text: str) -> Importance:
+        """What each piece of a caption loses without each region; arguments and errors as of `score`.
+
+        Takes a pass over the picture for each of its regions.
+        """
+        return importance(self.model, self._question(image, text))
 
     def check_store(self, store: RegionStore) -> None:
         """Prove that a regions file comes from the detector this checkpoint was trained with.
@@ -267,9 +280,38 @@ class Captioner:
             else:
                 yield found
 
-    def _prefix(self, regions: Sequence[Regions]) -> Prefix:
+    def _regions(self, image: Picture) -> Regions:
+        (regions,) = self._regions_of([image], None)
+        if isinstance(regions, CaptionFailure):
+            raise _unusable(regions)
+        self._check_width(regions)
+        return regions
+
+    def _pieces(self, text: str) -> list[int]:
+        ids = self.tokenizer.encode(text)
+        longest = self.model.config.max_caption_pieces - 2
+        if len(ids) > longest:
+            raise ValueError(
+                f"{text!r} has {len(ids)} pieces, checkpoint {self.name} reads at most {longest}: shorten it"
+            )
+        return ids
+
+    def _question(self, image: Picture, text: str) -> Question:
+        pieces, regions = self._pieces(text), self._regions(image)
+        return Question(
+            batch=self._batch([regions]),
+            pieces=pieces,
+            places=self.tokenizer.places(text),
+            has_picture=regions.global_feature is not None,
+            n_regions=len(regions.boxes),
+        )
+
+    def _batch(self, regions: Sequence[Regions]) -> PrefixBatch:
         examples = [prefix_example(r, self.lexicon, self.tokenizer, self.info.prefix) for r in regions]
-        batch = to_device(collate_prefix(examples, self.tokenizer.pad_id), self.device)
+        return to_device(collate_prefix(examples, self.tokenizer.pad_id), self.device)
+
+    def _prefix(self, regions: Sequence[Regions]) -> Prefix:
+        batch = self._batch(regions)
         return self.model.bert.encode_prefix(
             batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask
         )

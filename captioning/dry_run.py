@@ -20,6 +20,7 @@ from captioning.batch_contents import BatchContents, contents_of
 from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
 from captioning.estimate import Estimate, Memory
+from captioning.gradients import gradients
 from captioning.limits import Limits
 from captioning.memory import peak_bytes, size_of
 from captioning.runs import Run, prepare
@@ -185,7 +186,7 @@ def _probe(trainer: Trainer, step: int, n_pictures: int) -> StepParts:
 def _step(trainer: Trainer, parts: StepParts) -> float:
     """One step, with its update, and the seconds that it took."""
     start = time.monotonic()
-    trainer.gradients(parts)
+    gradients(trainer.shared, parts, trainer.counters.step, trainer.config.seed)
     trainer.shared.clip(trainer.config.optim.clip_norm)
     trainer.shared.update()
     if trainer.device.type == "cuda":

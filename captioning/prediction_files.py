@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from captioning.folders import file_written_aside
+from eval.lines import cell_text
 
 if TYPE_CHECKING:
     from captioning.captions import Caption
 
 Record = Mapping[str, Any]
 Write = Callable[[Record], None]
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _COLUMNS = ("image_id", "caption", "score", "log_prob", "tags", "alternatives")
 
 
@@ -72,14 +72,6 @@ def write_failures(path: Path, failures: Sequence[tuple[str, str]]) -> None:
         table = csv.writer(file)
         table.writerow(("image_id", "reason"))
         table.writerows((cell_text(image_id), cell_text(reason)) for image_id, reason in failures)
-
-
-def cell_text(text: str) -> str:
-    """Text that a spreadsheet shows and never calculates: what looks like a formula gets an apostrophe.
-
-    So does a formula behind apostrophes of its own, for the reader takes one off.
-    """
-    return "'" + text if text.lstrip("'").startswith(_FORMULA_STARTS) else text
 
 
 def json_line(value: Mapping[str, Any]) -> str:

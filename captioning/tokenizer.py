@@ -109,6 +109,13 @@ class CaptionTokenizer:
         ).ids
         return ids
 
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Where each piece of `encode` stands in the NFC text: first character and the one after the last."""
+        places: list[tuple[int, int]] = self._pieces_of.encode(
+            unicodedata.normalize("NFC", text), add_special_tokens=False
+        ).offsets
+        return places
+
     def decode(self, ids: Iterable[int]) -> str:
         """The sentence of some pieces, as people write it.
 

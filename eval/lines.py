@@ -56,7 +56,7 @@ def table_rows(text: str, problems: Problems) -> Iterator[Record]:
                 wanted = f"{len(columns)}; quote a caption that holds a comma"
                 problems.add(found, wanted, record=begin, part="line")
             elif cells:
-                values = dict(zip(columns, map(_unguarded, cells), strict=False))
+                values = dict(zip(columns, map(plain_cell, cells), strict=False))
                 yield Record(values=values, problems=problems, position=begin, part="line")
     except csv.Error as error:
         problems.add(f"broken CSV ({error})", "comma-separated cells", record=end + 1, part="line")
@@ -80,6 +80,14 @@ def _has_columns(columns: list[str], line: int, problems: Problems) -> bool:
     return len(problems.found) == n_before
 
 
-def _unguarded(cell: str) -> str:
-    """A cell without the apostrophe that guards what looks like a formula, itself guarded or not."""
+def cell_text(text: str) -> str:
+    """Text that a spreadsheet shows and never calculates: what looks like a formula gets an apostrophe.
+
+    So does a formula behind apostrophes of its own, for `plain_cell` takes one off.
+    """
+    return "'" + text if text.lstrip("'").startswith(_FORMULA_STARTS) else text
+
+
+def plain_cell(cell: str) -> str:
+    """The text of which `cell_text` made a cell."""
     return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA_STARTS) else cell

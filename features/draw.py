@@ -51,6 +51,14 @@ _FONT_NAMES = (
 """Fonts with simplified Chinese, as the usual systems install them; best first."""
 
 
+_FAINT = 0.1
+"""Weight below which a box is not told by name."""
+_HEAT = "#ffa200"
+"""Fills boxes by their weight, whatever their class."""
+_HEATED, _COLD_EDGE = 0.65, 0.3
+"""Opacity of the filling at weight 1, and of the outline at weight 0."""
+
+
 def region_labels(regions: Regions, lexicon: Lexicon, *, english: bool = False) -> list[str]:
     """One label a region: its class in Chinese (in English where the lexicon drops it, or if asked for)."""
     ids = regions.object_ids.tolist()
@@ -68,6 +76,8 @@ def boxes_svg(
     regions: Regions,
     labels: Sequence[str] | None = None,
     *,
+    titles: Sequence[str] | None = None,
+    weights: Sequence[float] | None = None,
     max_boxes: int | None = None,
     min_score: float = 0.0,
     description: str = "检测到的区域",
@@ -77,6 +87,8 @@ def boxes_svg(
     Args:
         regions: Of the picture.
         labels: One a region, see :func:`region_labels`; without, boxes carry their scores alone.
+        titles: What a box says under the pointer, before its score; by default its label.
+        weights: How much each box is filled, 0 to 1; those of less than a tenth lose their label.
         max_boxes: Only the best so many.
         min_score: Only those that score so much.
         description: What a screen reader says of the whole.
@@ -85,10 +97,11 @@ def boxes_svg(
         One ``<svg>`` element; its coordinates are the picture's pixels, and all text in it is escaped.
 
     Raises:
-        ValueError: Not one label a region.
+        ValueError: Not one label, title or weight a region.
     """
-    if labels is not None and len(labels) != len(regions.boxes):
-        raise ValueError(f"{len(labels)} labels for {len(regions.boxes)} regions; one each is wanted")
+    for what, given in (("labels", labels), ("titles", titles), ("weights", weights)):
+        if given is not None and len(given) != len(regions.boxes):
+            raise ValueError(f"{len(given)} {what} for {len(regions.boxes)} regions; one each is wanted")
     side = max(regions.width, regions.height)
     shown = [row for row, score in enumerate(regions.object_scores) if score >= min_score][:max_boxes]
     parts = [
@@ -98,22 +111,29 @@ def boxes_svg(
     ]
     for row in reversed(shown):  # the best is drawn last, on top
         label = labels[row] if labels is not None else ""
-        parts.append(_svg_box(regions, row, label, stroke=side / 300, text=side / 36))
+        name = f"{titles[row] if titles is not None else label} {float(regions.object_scores[row]):.2f}"
+        heat = None if weights is None else min(max(float(weights[row]), 0.0), 1.0)
+        if heat is not None and heat < _FAINT:
+            label = ""
+        parts.append(_svg_box(regions, row, label, name, heat, stroke=side / 300, text=side / 36))
     return "".join([*parts, "</svg>"])
 
 
-def _svg_box(regions: Regions, row: int, label: str, *, stroke: float, text: float) -> str:
+def _svg_box(
+    regions: Regions, row: int, label: str, name: str, heat: float | None, *, stroke: float, text: float
+) -> str:
     x1, y1, x2, y2 = (float(number) for number in regions.boxes[row])
     colour = class_colour(int(regions.object_ids[row]))
-    name = escape(f"{label} {float(regions.object_scores[row]):.2f}".strip())
+    fill, edge = (0.0, 1.0) if heat is None else (_HEATED * heat, _COLD_EDGE + (1 - _COLD_EDGE) * heat)
     written = (
         f'<text x="{x1 + stroke:.1f}" y="{max(y1, 0.0) + text:.1f}" fill="#fff" stroke="{colour}" '
         f'stroke-width="{text / 4:.1f}" stroke-linejoin="round" paint-order="stroke">{escape(label)}</text>'
     )
     return (
-        f'<g class="region"><title>{name}</title>'
-        f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="{colour}" '
-        f'fill-opacity="0" stroke="{colour}" stroke-width="{stroke:.1f}" pointer-events="all"/>'
+        f'<g class="region"><title>{escape(name.strip())}</title>'
+        f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" '
+        f'fill="{colour if heat is None else _HEAT}" fill-opacity="{fill:.3g}" stroke="{colour}" '
+        f'stroke-opacity="{edge:.3g}" stroke-width="{stroke:.1f}" pointer-events="all"/>'
         f"{written if label else ''}</g>"
     )
 

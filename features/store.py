@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from features.schema import (
     GLOBAL_GEOMETRY,
     IMPORTED,
@@ -146,6 +148,19 @@ class RegionStore:
         Raises:
             StoreError: No picture has this id, or several have this bare name.
         """
+        number, row = self._place(image_id)
+        return self._open().files[number].regions(row)
+
+    def objects(self, image_id: str) -> tuple[np.ndarray, np.ndarray]:
+        """Classes and scores of one picture's regions, (R,) each; raises as `regions` does.
+
+        Their vectors, nearly all of a file's bytes, are not touched.
+        """
+        number, row = self._place(image_id)
+        file = self._open().files[number]
+        return file.block("object_ids", row), file.block("object_scores", row)
+
+    def _place(self, image_id: str) -> tuple[int, int]:
         opened = self._open()
         found = opened.place.get(image_id)
         if found is None:
@@ -153,7 +168,7 @@ class RegionStore:
             if full is None:
                 raise StoreError(self._explain_missing(image_id))
             found = opened.place[full]
-        return opened.files[found[0]].regions(found[1])
+        return found
 
     def _explain_missing(self, image_id: str) -> str:
         opened = self._open()

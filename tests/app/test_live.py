@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.data import Collection
 from app.live import LiveCaptioner, NoCaptioner
 from app.settings import AppConfig
 from captioning.captioner import Captioner
 from features.images import ImageError
+from tests.app.small_index import small_folder
 from tests.captioning.small_captioner import SmallExtractor, write_small_checkpoint
 
 
@@ -45,7 +45,7 @@ def test_captions_are_made_once_and_broken_pictures_left_out(
 ) -> None:
     (tmp_path / "a.png").write_bytes(png(8))
     (tmp_path / "b.png").write_bytes(b"broken")
-    collection = Collection(tmp_path, ["a.png", "b.png"])
+    collection = small_folder(tmp_path, ["a.png", "b.png"])
     made = live.captions(collection, ["a.png", "b.png"])
     assert list(made) == ["a.png"]
     assert live.texts() == {"a.png": made["a.png"].said.caption}

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import html
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.labels import LABELS, choose_language, label
-from app.text import as_html
+from app.text import as_html, as_label
 from eval.shown import shown
 
 
@@ -16,6 +17,13 @@ def test_nothing_that_was_written_opens_a_tag_or_ends_an_attribute(text: str) ->
     escaped = as_html(text)
     assert not set("<>\"'") & set(escaped)
     assert html.unescape(escaped) == shown(text)
+
+
+@given(st.text())
+def test_a_label_has_no_sign_of_markdown_that_is_not_escaped(text: str) -> None:
+    signs = re.sub(r"\\[!-/:-@\[-`{-~]", "", as_label(text))
+    assert not re.search(r"[!-/:-@\[-`{-~]", signs)
+    assert re.sub(r"\\(.)", r"\1", as_label(text)) == (shown(text).strip() or " ")
 
 
 @pytest.mark.parametrize(
@@ -42,5 +50,5 @@ def test_every_label_has_the_same_fields_in_both_languages() -> None:
 
 
 def test_labels_are_filled_in() -> None:
-    assert label("page", "zh", page=2, pages=3) == "第 2 / 3 页"
-    assert label("page", "en", page=2, pages=3) == "Page 2 of 3"
+    assert label("found", "zh", found=2, total=3) == "2 / 3 张图片"
+    assert label("found", "en", found=2, total=3) == "2 of 3 pictures"

@@ -15,8 +15,9 @@ from captioning.caption import DecodeFlags, main, parse
 from captioning.caption_progress import Progress, listing
 from captioning.captioner import Caption, Captioner, ScoredText
 from captioning.decode_config import DecodeConfig
-from captioning.prediction_files import cell_text, prediction_file, record_of
+from captioning.prediction_files import prediction_file, record_of
 from eval.annotations import read_predictions
+from eval.lines import cell_text
 from features.tags import Tag
 from tests.captioning.small_captioner import (
     META,

@@ -15,6 +15,7 @@ import torch
 import captioning.dry_run
 from captioning.config import ModelConfig, TrainConfig, ValidationConfig
 from captioning.dry_run import estimate
+from captioning.gradients import gradients
 from captioning.memory import peak_bytes, size_of
 from captioning.run_folder import checkpoints
 from captioning.runs import plain, prepare
@@ -62,7 +63,7 @@ def peak_of_the_largest_step(config: TrainConfig) -> int:
     trainer.shared.wrapped.train()
 
     def taken(parts: StepParts) -> None:
-        trainer.gradients(parts)
+        gradients(trainer.shared, parts, trainer.counters.step, trainer.config.seed)
         trainer.shared.clip(1.0)
         trainer.shared.update()
 

@@ -11,7 +11,7 @@ import pytest
 
 from eval.evaluation import Settings, evaluate_files
 from eval.report import render_report
-from tests.e2e.test_browser import CHROMIUM, FLAGS, ROOT
+from tests.e2e.browsing import CHROMIUM, FLAGS, ROOT
 
 HOSTILE = (
     """<script>document.title='run'</script><img src=x onerror="document.title='run'">\u202e'"{{ 7*7 }}"""
@@ -110,23 +110,29 @@ def test_text_can_be_read_in_light_and_dark(page: Any, scheme: str) -> None:
 
 
 CONTRASTS = """() => {
-  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const rgba = (colour) => {
+    const [r, g, b, a = 1] = colour.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a];
+  };
+  const over = (top, below, share) => top.slice(0, 3).map((c, i) => c * share + below[i] * (1 - share));
   const light = (colour) => {
-    const [r, g, b] = channels(colour).slice(0, 3).map((c) => c / 255)
+    const [r, g, b] = colour.slice(0, 3).map((c) => c / 255)
       .map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const behind = (element) => {
-    for (let each = element; each; each = each.parentElement) {
-      const colour = getComputedStyle(each).backgroundColor;
-      if (channels(colour)[3] !== 0) return colour;
-    }
+    const colour = element ? rgba(getComputedStyle(element).backgroundColor) : [255, 255, 255, 1];
+    return colour[3] === 1 ? colour : over(colour, behind(element.parentElement), colour[3]);
   };
+  const opacity = (element) => element
+    ? Number(getComputedStyle(element).opacity) * opacity(element.parentElement) : 1;
   const poor = new Set();
   for (const element of document.querySelectorAll("body *:not(svg *)")) {
     const said = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
     if (!said || !element.checkVisibility() || element.closest(".hidden, .frame")) continue;
-    const [a, b] = [getComputedStyle(element).color, behind(element)].map(light);
+    const back = behind(element);
+    const front = rgba(getComputedStyle(element).color);
+    const [a, b] = [over(front, back, front[3] * opacity(element)), back].map(light);
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (contrast < 4.5) poor.add(`${element.tagName}.${element.className}: ${contrast.toFixed(2)}`);
   }

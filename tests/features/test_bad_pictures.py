@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.data import Collection, open_collection, thumbnail
+from app.data import Collection, open_collection
 from app.settings import AppConfig
+from app.thumbnails import thumbnail
 from features.extract import main
 from features.images import ImageError, decode_image, read_image
 from features.store import RegionStore
@@ -151,7 +152,8 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collection]:
     with pytest.MonkeyPatch.context() as patch:
         register(patch, FakeBackend())
         assert extract(folder / "images", folder / "r.h5", "--workers", "1") == 0
-    yield open_collection(AppConfig(images=folder / "images", regions=folder / "r.h5"))
+    settings = AppConfig(images=folder / "images", regions=folder / "r.h5", cache=folder / "cache")
+    yield open_collection(settings)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -161,13 +163,13 @@ def test_a_name_leads_to_its_own_picture_in_the_regions_file_and_in_the_app(
     image_id = NAMES[name]
     assert named.store is not None
     assert image_id in named.store.image_ids
-    assert image_id in named.image_ids
+    assert image_id in named
     regions = named.regions(image_id)
     assert regions is not None
     assert regions.image_id == image_id
     np.testing.assert_array_equal(regions.features[0, :3], colour_of(name))
     assert read_image(named.path(image_id)).getpixel((0, 0)) == colour_of(name)
-    assert thumbnail(named.path(image_id)).startswith(b"\xff\xd8")
+    assert thumbnail(named, image_id).startswith(b"\xff\xd8")
 
 
 def test_a_name_that_is_not_utf8_is_reported_in_words_that_can_be_printed(

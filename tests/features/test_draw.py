@@ -54,6 +54,21 @@ def test_boxes_can_be_limited_by_number_and_score() -> None:
     assert boxes_svg(make_regions("a.jpg", 0)).count("<g") == 0
 
 
+def test_weights_fill_boxes_and_take_faint_ones_their_labels() -> None:
+    svg = boxes_svg(make_regions("a.jpg", 3), ["狗", "猫", "人"], weights=[0.05, 0.5, 2.0])
+    groups = list(ElementTree.fromstring(svg))[::-1]
+    filled = [float(group.find(f"{SVG}rect").get("fill-opacity")) for group in groups]
+    assert filled[1] == pytest.approx(filled[2] / 2)  # weights beyond 1 count as 1
+    assert filled[0] < filled[1]
+    assert [group.findtext(f"{SVG}text") for group in groups] == [None, "猫", "人"]
+    assert [group.findtext(f"{SVG}title", "")[:1] for group in groups] == ["狗", "猫", "人"]
+
+
+def test_titles_say_more_than_labels() -> None:
+    svg = boxes_svg(make_regions("a.jpg", 1), ["狗"], titles=["狗 / dog"])
+    assert ElementTree.fromstring(svg).findtext(f"{SVG}g/{SVG}title").startswith("狗 / dog 0.")
+
+
 def test_labels_are_one_a_region() -> None:
     with pytest.raises(ValueError, match="2 labels for 3 regions; one each is wanted"):
         boxes_svg(make_regions("a.jpg", 3), ["狗", "猫"])

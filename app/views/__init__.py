@@ -1,0 +1,1 @@
+"""The views of the page: widgets and layout, no computing."""

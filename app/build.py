@@ -1,40 +1,30 @@
-"""The index, made of files: captions joined with pictures, cut into words, scored, searched for faults.
-
-It is kept under a key that is the hash of all it was made of, so that a changed file is never shown with the
-scores of the one before.
-"""
+"""The index, made of files: captions joined with pictures, cut into words, scored, searched for faults."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from itertools import chain
-from pathlib import Path
+from math import nan
 from typing import Any
 
 import pyarrow as pa
 
 from app.index import METRICS, PICTURES, SYSTEM, WORDS, Index, Meta, SystemMeta
 from app.sources import Captions, References
-from eval.annotations import PredictedCaption
 from eval.diversity import UNKNOWN, repeats
 from eval.metrics import Scores
 from eval.naming import Namer, one_name
 from eval.protocols import Protocol, find_protocol
 from eval.scorer import Scorer
 from eval.segmentation import SegmentationCache, already_cut
-from eval.segmenters import jieba_version
+from eval.tag_recall import detections_of_predictions
 
 PROTOCOL = "aic-icc"
 """The headline protocol; its words are also what lengths are counted in."""
-
 
 ROWS = 4096
 """Of a table, made at a time."""
@@ -52,63 +42,125 @@ class Detected:
     """All tags that there could be, by which captions are searched for objects."""
 
 
-def index_key(image_ids: Sequence[str], captions: Iterable[Path | None], stores: Iterable[Path]) -> str:
-    """Hash of all that an index is made of.
-
-    Args:
-        image_ids: Of the pictures.
-        captions: Captions and references, in order; they are read whole.
-        stores: Regions files and shards; these may have any size, so their size and time stand for them.
-    """
-    digest = hashlib.sha256(json.dumps([_code(), jieba_version(), list(image_ids)]).encode())
-    for path in captions:
-        digest.update(b"\0")
-        if path is not None and path.is_file():  # else its reader will say so
-            with path.open("rb") as file:
-                digest.update(path.name.encode("utf-8", "surrogatepass"))
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    for path in stores:
-        status = path.stat()
-        digest.update(
-            f"\0{path.name}\0{status.st_size}\0{status.st_mtime_ns}".encode("utf-8", "backslashreplace")
-        )
-    return digest.hexdigest()
-
-
 def build_index(
     key: str,
     image_ids: Sequence[str],
-    systems: Sequence[Captions],
+    systems: Iterable[Captions],
     references: References,
-    detected: Detected,
+    detected: Detected | None = None,
 ) -> Index:
     """Join, cut, score.
 
+    Args:
+        key: Of the index.
+        image_ids: Of the pictures, sorted.
+        systems: Taken one at a time: of a file only columns are kept when the next is read.
+        references: What people said.
+        detected: In the pictures; without it the tags beside the captions of the first system that has any.
+
     Raises:
-        ValueError: References hold no token.
+        ValueError: References hold no token, or a file of captions cannot be used.
     """
-    protocol = _protocol(systems, references)
-    scores = _scores(systems, references, protocol)
     words: dict[str, int] = {}
-    namer = Namer(detected.vocabulary)
-    tables, metas = [], []
-    for system in systems:
-        columns = _Columns(protocol.cut, words, namer, detected)
-        tables.append(columns.table(image_ids, system.predictions, scores[system.name]))
-        metas.append(_system_meta(system, scores[system.name]))
+    written, told = _write_all(systems, image_ids, words)
+    detected = detected or told or Detected(tags={}, counts={}, vocabulary=frozenset())
+    scores = _scores({each.name: each.texts(image_ids) for each in written}, references)
+    missing = _Missing(list(words), detected)
+    tables = [
+        _joined(each.table, _metrics(scores[each.name], image_ids), missing.column(image_ids, each.table))
+        for each in written
+    ]
     tags = sorted(frozenset[str]().union(*detected.tags.values()))
     return Index(
-        Meta(key=key, systems=tuple(metas), tags=tuple(tags)),
+        Meta(
+            key=key,
+            systems=tuple(_system_meta(each, scores[each.name]) for each in written),
+            tags=tuple(tags),
+        ),
         _pictures(image_ids, references, detected, tags),
         tables,
         pa.table({"word": pa.array(list(words), pa.string())}, schema=WORDS),
     )
 
 
-def _protocol(systems: Sequence[Captions], references: References) -> Protocol:
-    """`PROTOCOL`, which knows every sentence."""
-    sentences: list[set[str]] = [{each.caption for each in system.predictions.values()} for system in systems]
-    sentences.append(set(chain.from_iterable(references.captions.values())))
+@dataclass(frozen=True, kw_only=True)
+class _Written:
+    """What one system wrote, without what needs more than its file."""
+
+    name: str
+    unknown: int
+    table: pa.Table
+    """A row a picture, with the columns of `_SAID`."""
+
+    def texts(self, image_ids: Sequence[str]) -> dict[str, str]:
+        """Picture id -> caption.
+
+        Taken from the table: a string of the file that is kept keeps the memory around it, which would be all
+        of the file's.
+        """
+        pairs = zip(image_ids, self.table.column("caption").to_pylist(), strict=True)
+        return {image_id: text for image_id, text in pairs if text is not None}
+
+
+def _write_all(
+    systems: Iterable[Captions], image_ids: Sequence[str], words: dict[str, int]
+) -> tuple[list[_Written], Detected | None]:
+    """All systems as columns, and the tags beside the captions of the first that has any."""
+    written, told = [], None
+    for system in systems:
+        written.append(_write(system, image_ids, words))
+        if told is None and (found := detections_of_predictions(system.predictions)) is not None:
+            told = Detected(tags=found.objects, counts={}, vocabulary=found.vocabulary)
+        del system  # before the next one is read
+    return written, told
+
+
+_SAID = pa.schema([each for each in SYSTEM if each.name not in (*METRICS, "undetected")])
+
+
+def _write(system: Captions, image_ids: Sequence[str], words: dict[str, int]) -> _Written:
+    """The captions of a system as columns; ``words`` (word -> row) is added to."""
+    cut = _protocol([{each.caption for each in system.predictions.values()}]).cut
+    twins = Counter(frozenset(cut(predicted.caption)) for predicted in system.predictions.values())
+
+    def row(image_id: str) -> dict[str, Any]:
+        predicted = system.predictions.get(image_id)
+        if predicted is None:
+            return _NOTHING
+        tokens = cut(predicted.caption)
+        return {
+            "caption": predicted.caption,
+            "log_prob": predicted.log_prob,
+            "score": predicted.score,
+            "alternatives": [vars(each) for each in predicted.alternatives],
+            "words": [words.setdefault(token, len(words)) for token in tokens],
+            "repeated": repeats(tokens),
+            "unknown": UNKNOWN in predicted.caption,
+            "alike": twins[frozenset(tokens)] - 1,
+        }
+
+    return _Written(
+        name=system.name,
+        unknown=system.unknown,
+        table=_table(_SAID, image_ids, row),
+    )
+
+
+_NOTHING: dict[str, Any] = {
+    "caption": None,
+    "log_prob": None,
+    "score": None,
+    "alternatives": [],
+    "words": [],
+    "repeated": False,
+    "unknown": False,
+    "alike": 0,
+}
+"""The row of a picture without a caption."""
+
+
+def _protocol(sentences: Sequence[Collection[str]]) -> Protocol:
+    """`PROTOCOL`, which knows the sentences of each file."""
     # Other processes begin by importing the main module, which must be a command's, not a page's.
     alone = threading.current_thread() is not threading.main_thread()
     return already_cut(
@@ -119,25 +171,24 @@ def _protocol(systems: Sequence[Captions], references: References) -> Protocol:
     )
 
 
-def _scores(
-    systems: Sequence[Captions], references: References, protocol: Protocol
-) -> dict[str, Scores | None]:
+def _scores(systems: Mapping[str, Mapping[str, str]], references: References) -> dict[str, Scores | None]:
     """Of each system over the pictures of which it has captions and people have; None where there is none."""
+    people = set(chain.from_iterable(references.captions.values()))
+    protocol = _protocol([people, *(set(texts.values()) for texts in systems.values())])
     scorers: dict[frozenset[str], Scorer] = {}
     found: dict[str, Scores | None] = {}
-    for system in systems:
-        pictures = frozenset(system.predictions.keys() & references.captions.keys())
+    for name, texts in systems.items():
+        pictures = frozenset(texts.keys() & references.captions.keys())
         if not pictures:
-            found[system.name] = None
+            found[name] = None
             continue
         if pictures not in scorers:
             scorers[pictures] = Scorer({each: references.captions[each] for each in pictures}, protocol)
-        texts = {image_id: system.predictions[image_id].caption for image_id in pictures}
-        found[system.name] = scorers[pictures].score(texts)
+        found[name] = scorers[pictures].score({each: texts[each] for each in pictures})
     return found
 
 
-def _system_meta(system: Captions, scores: Scores | None) -> SystemMeta:
+def _system_meta(system: _Written, scores: Scores | None) -> SystemMeta:
     return SystemMeta(
         name=system.name,
         unknown=system.unknown,
@@ -148,69 +199,45 @@ def _system_meta(system: Captions, scores: Scores | None) -> SystemMeta:
     )
 
 
-class _Columns:
-    """The table of one system, filled picture by picture."""
-
-    def __init__(
-        self, cut: Callable[[str], list[str]], words: dict[str, int], namer: Namer, detected: Detected
-    ) -> None:
-        self._cut = cut
-        self._words = words  # word -> row, shared by the systems and added to
-        self._namer = namer
-        self._detected = detected
-
-    def table(
-        self, image_ids: Sequence[str], predictions: Mapping[str, PredictedCaption], scores: Scores | None
-    ) -> pa.Table:
-        """A row for each picture."""
-        twins = Counter(frozenset(self._cut(predicted.caption)) for predicted in predictions.values())
-        per_image = scores.per_image if scores else {}
-
-        def row(image_id: str) -> dict[str, Any]:
-            numbers = {
-                metric: value for metric, value in per_image.get(image_id, {}).items() if metric in METRICS
-            }
-            if image_id not in predictions:
-                return _NOTHING
-            said = self._said(image_id, predictions[image_id])
-            alike = twins[frozenset(self._cut(predictions[image_id].caption))] - 1
-            return _NOTHING | numbers | said | {"alike": alike}
-
-        return _table(SYSTEM, image_ids, row)
-
-    def _said(self, image_id: str, predicted: PredictedCaption) -> dict[str, Any]:
-        tokens = self._cut(predicted.caption)
-        detected = self._detected.tags.get(image_id)
-        named = self._namer.objects(tokens) if detected is not None else frozenset()
-        missing = named - frozenset(map(one_name, detected or ()))
-        return {
-            "caption": predicted.caption,
-            "log_prob": predicted.log_prob,
-            "score": predicted.score,
-            "alternatives": [
-                {"caption": each.caption, "log_prob": each.log_prob, "score": each.score}
-                for each in predicted.alternatives
-            ],
-            "words": [self._words.setdefault(token, len(self._words)) for token in tokens],
-            "repeated": repeats(tokens),
-            "unknown": UNKNOWN in predicted.caption,
-            "undetected": sorted(missing),
-        }
+def _metrics(scores: Scores | None, image_ids: Sequence[str]) -> dict[str, pa.Array]:
+    """A column a metric; NaN where a picture has no score."""
+    per_image = scores.per_image if scores else {}
+    return {
+        metric: pa.array([per_image[each][metric] if each in per_image else nan for each in image_ids])
+        for metric in METRICS
+    }
 
 
-_NOTHING: dict[str, Any] = {
-    "caption": None,
-    "log_prob": None,
-    "score": None,
-    "alternatives": [],
-    **dict.fromkeys(METRICS, float("nan")),
-    "words": [],
-    "repeated": False,
-    "unknown": False,
-    "alike": 0,
-    "undetected": [],
-}
-"""The row of a picture without a caption."""
+class _Missing:
+    """Objects that captions name and that were not detected."""
+
+    def __init__(self, words: Sequence[str], detected: Detected) -> None:
+        self._words = words
+        self._detected = detected.tags
+        self._namer = Namer(detected.vocabulary)
+
+    def column(self, image_ids: Sequence[str], table: pa.Table) -> dict[str, pa.Array]:
+        """The objects of each row, sorted."""
+        rows = chain.from_iterable(
+            batch.column("words").to_pylist() for batch in table.to_batches(max_chunksize=ROWS)
+        )
+        found = (self._of(image_id, words) for image_id, words in zip(image_ids, rows, strict=True))
+        return {"undetected": pa.array(found, SYSTEM.field("undetected").type, size=len(image_ids))}
+
+    def _of(self, image_id: str, words: Sequence[int]) -> list[str]:
+        tags = self._detected.get(image_id)
+        if tags is None:  # nobody looked
+            return []
+        named = self._namer.objects([self._words[word] for word in words])
+        return sorted(named - frozenset(map(one_name, tags)))
+
+
+def _joined(table: pa.Table, *more: Mapping[str, pa.Array]) -> pa.Table:
+    """The table with more columns, in the order of `SYSTEM`."""
+    for columns in more:
+        for name, values in columns.items():
+            table = table.append_column(SYSTEM.field(name), values)
+    return table.select(SYSTEM.names)
 
 
 def _pictures(
@@ -242,14 +269,3 @@ def _table(schema: pa.Schema, image_ids: Sequence[str], row: Callable[[str], dic
 def _first_folder(image_id: str) -> str:
     folder, slash, _ = image_id.partition("/")
     return folder if slash else ""
-
-
-@cache
-def _code() -> str:
-    """Of all that makes an index: one that an older version made is not taken for this one's."""
-    ours = [files("app") / f"{name}.py" for name in ("build", "data", "index", "sources")]
-    theirs = [each for each in files("eval").iterdir() if each.name.endswith(".py")]
-    digest = hashlib.sha256()
-    for source in (*ours, *sorted(theirs, key=lambda each: each.name)):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()

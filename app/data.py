@@ -16,12 +16,13 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from app.boxes import find_lexicon
-from app.build import Detected, build_index, index_key
+from app.build import Detected, build_index
 from app.cache import CacheFolder
 from app.index import Index, System
+from app.keys import index_key
 from app.settings import AppConfig
-from app.sources import Captions, read_references, read_systems
-from eval.tag_recall import MIN_SCORE, detections_of_predictions
+from app.sources import read_references, read_systems
+from eval.tag_recall import MIN_SCORE
 from features.images import find_images, picture_path
 from features.store import Regions, RegionStore
 from features.tags import Lexicon
@@ -128,9 +129,8 @@ class _Inputs:
         """Made of the files."""
         references = read_references(self.config.references, self.image_ids)
         systems = read_systems(self.config.predictions, self.image_ids, references.numbers)
-        if self.store is None:
-            detected = detected_in_captions(systems)
-        else:
+        detected = None
+        if self.store is not None:
             detected = detected_in_regions(self.image_ids, self.store, self.lexicon)
         return build_index(self.key, self.image_ids, systems, references, detected)
 
@@ -178,11 +178,3 @@ def detected_in_regions(image_ids: Sequence[str], store: RegionStore, lexicon: L
             counts[image_id] = len(ids)
     vocabulary = frozenset(text for text in lexicon.texts if text) if lexicon is not None else frozenset()
     return Detected(tags=tags, counts=counts, vocabulary=vocabulary)
-
-
-def detected_in_captions(systems: Sequence[Captions]) -> Detected:
-    """The tags that stand beside the captions of the first file that has any."""
-    for system in systems:
-        if found := detections_of_predictions(system.predictions):
-            return Detected(tags=found.objects, counts={}, vocabulary=found.vocabulary)
-    return Detected(tags={}, counts={}, vocabulary=frozenset())

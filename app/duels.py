@@ -10,9 +10,7 @@ import numpy as np
 from app.choice import differing
 from app.index import METRICS, Ints, System
 from app.notes import TIE, Votes
-
-CLOSE = 0.005
-"""CIDEr by which two captions may differ and still be even: what two decimals do not show."""
+from eval.significance import WIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +31,10 @@ class Duel:
 
 
 def by_score(first: System, second: System, rows: Ints) -> Duel:
-    """Whose CIDEr is higher, over those of the rows that both have one for."""
+    """Whose CIDEr is higher by `WIN` or more, over those of the rows that both have one for."""
     lead = (first.numbers(METRICS[0]) - second.numbers(METRICS[0]))[rows]
     lead = lead[~np.isnan(lead)]
-    wins, losses = int((lead > CLOSE).sum()), int((lead < -CLOSE).sum())
+    wins, losses = int((lead >= WIN).sum()), int((lead <= -WIN).sum())
     return Duel(
         first=first.name, second=second.name, wins=wins, losses=losses, ties=len(lead) - wins - losses
     )

@@ -92,7 +92,7 @@ class Meta:
     """What is true of the whole index."""
 
     key: str
-    """Hash of all that it was made of; see `app.build.index_key`."""
+    """Hash of all that it was made of; see `app.keys.index_key`."""
     systems: tuple[SystemMeta, ...]
     tags: tuple[str, ...]
     """Every tag of any picture, sorted."""

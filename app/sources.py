@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,18 +57,17 @@ def read_references(path: Path | None, image_ids: Sequence[str]) -> References:
 
 def read_systems(
     paths: Sequence[Path], image_ids: Sequence[str], numbers: Mapping[str, str]
-) -> list[Captions]:
-    """One system a file.
+) -> Iterator[Captions]:
+    """One system a file, each read when it is asked for.
 
     Raises:
         ValueError: A file cannot be used, an id could be several pictures, or none of a file's pictures is in
             the folder.
     """
-    systems: list[Captions] = []
+    names: list[str] = []
     for path in paths:
-        name = _unique(path.stem, [system.name for system in systems])
-        systems.append(_read_system(path, name, image_ids, numbers))
-    return systems
+        names.append(_unique(path.stem, names))
+        yield _read_system(path, names[-1], image_ids, numbers)
 
 
 def _read_system(path: Path, name: str, image_ids: Sequence[str], numbers: Mapping[str, str]) -> Captions:

@@ -32,7 +32,7 @@ _CHUNK = 2_000_000
 """Weights held at once: 16 MB as float64."""
 _ROUNDING = 1e-12
 """A difference no larger comes from the order in which numbers were added."""
-_WIN = 0.001
+WIN = 0.001
 """Least difference of a picture's numbers that is not a tie: what three decimals show. BLEU-4 of a picture
 without a common run of four words is not 0 but some small number, and whose is larger means nothing."""
 
@@ -186,9 +186,9 @@ def _paired_tests(
             interval=_percentiles(drawn[name], confidence),
             p_value=(p_value := _p_value(float(difference), exchanged[name])),
             holm_p_value=p_value,
-            wins=int((per_image[name] >= _WIN - _ROUNDING).sum()),
-            ties=int((np.abs(per_image[name]) < _WIN - _ROUNDING).sum()),
-            losses=int((per_image[name] <= _ROUNDING - _WIN).sum()),
+            wins=int((per_image[name] >= WIN - _ROUNDING).sum()),
+            ties=int((np.abs(per_image[name]) < WIN - _ROUNDING).sum()),
+            losses=int((per_image[name] <= _ROUNDING - WIN).sum()),
         )
         for name, difference in observed.items()
     }

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import looks
 from app.choice import neighbours
-from app.duels import CLOSE, Duel, by_score, n_differing, vote_counts, vote_of
+from app.duels import Duel, by_score, n_differing, vote_counts, vote_of
 from app.index import Ints, System
 from app.notes import TIE
 from app.page import Page, bound, go, refuse, taker, write_note
@@ -17,6 +17,7 @@ from app.thumbnails import picture
 from app.views.cards import cards
 from app.views.gallery import status, toolbar
 from eval.shown import shown
+from eval.significance import WIN
 from features.images import ImageError
 
 MOST = 4
@@ -87,9 +88,9 @@ def show_duel(page: Page, found: Duel) -> None:
 def remark(page: Page, row: int) -> str:
     """By how much the first system's CIDEr differs from the second's."""
     first, second = (system.scores(row).get("cider") for system in page.against[:2])
-    if first is None or second is None or abs(first - second) < CLOSE:
+    if first is None or second is None or abs(first - second) < WIN:
         return ""
-    return f"Δ CIDEr {first - second:+.2f}"
+    return f"Δ CIDEr {first - second:+.3f}"
 
 
 def said(page: Page, row: int) -> list[str]:

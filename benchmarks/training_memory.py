@@ -178,6 +178,7 @@ def main() -> None:
             numbers["told_of_tensors"] = numbers["told_mb"] / numbers["tensors_mb"]
             numbers["process_of_told"] = numbers["process_mb"] / numbers["told_mb"]
             found[case] = {key: round(value, 3 if "_of_" in key else 1) for key, value in numbers.items()}
+            print(case, found[case], file=sys.stderr)
     tell({"what": (__doc__ or "").splitlines()[0], "machine": machine(), "cases": found}, given.out)
 
 

@@ -1,13 +1,13 @@
 """What ``python -m app`` is told, and the samples it opens when it is told nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser, set_parsing_settings
+from features.arguments import parse_config
 
 MAX_UPLOAD_MB = 20
 
@@ -48,20 +48,8 @@ class AppConfig:
 
 def parse(argv: Sequence[str] | None) -> AppConfig:
     """Flags and YAML to settings; exits with code 2 for anything wrong."""
-    set_parsing_settings(docstring_parse_attribute_docstrings=True)
-    parser = ArgumentParser(prog="python -m app", description=AppConfig.__doc__)
-    parser.add_argument("--config", action="config", help="YAML file with any of the settings below")
-    parser.add_class_arguments(AppConfig, nested_key=None, skip={"predictions", "runs"})
-    help_text = "Caption files, one a system; without any, captions are made when they are looked at."
-    parser.add_argument("--predictions", type=Path, nargs="+", default=[], metavar="FILE", help=help_text)
-    help_text = "Folders of training runs, or folders of such, for their curves and settings."
-    parser.add_argument("--runs", type=Path, nargs="+", default=[], metavar="DIR", help=help_text)
-    values = parser.parse_args(None if argv is None else list(argv))
-    try:
-        config = AppConfig(**{each.name: values[each.name] for each in fields(AppConfig)})
-    except ValueError as error:
-        parser.error(str(error))
-    return replace(config, predictions=tuple(config.predictions), runs=tuple(config.runs))
+    config: AppConfig = parse_config("app", AppConfig, argv, several=("predictions", "runs"))
+    return config
 
 
 @cache

@@ -11,7 +11,7 @@ from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from docstring_parser import parse_from_object
@@ -135,8 +135,9 @@ class Arguments(ArgumentParser):
             if field.name in positional:
                 self.add_argument(field.name, **settings)
                 continue
-            if field.default_factory is not MISSING:
-                settings |= {"default": field.default_factory()}
+            if optional:
+                made: Any = field.default if field.default_factory is MISSING else field.default_factory()
+                settings |= {"default": list(made)}
             self.add_argument(f"--{field.name}", required=not optional, **settings)
         self.add_class_arguments(config_class, nested_key=None, skip={*positional, *several})
         self._make_readable(positional)
@@ -146,7 +147,13 @@ class Arguments(ArgumentParser):
         parsed = self.parse_args(argv)
         try:
             values = vars(self.instantiate(parsed))
-            return self._config_class(**{each.name: values[each.name] for each in fields(self._config_class)})
+            given = {each.name: values[each.name] for each in fields(self._config_class)}
+            return self._config_class(
+                **{
+                    name: tuple(value) if get_origin(self._types.get(name)) is tuple else value
+                    for name, value in given.items()
+                }
+            )
         except ValueError as error:
             self.error(str(error))
 

@@ -49,6 +49,8 @@ _FONT_NAMES = (
     "simhei.ttf",
 )
 """Fonts with simplified Chinese, as the usual systems install them; best first."""
+_NEVER_FIRST = "。，、；：！？…”’》」』）"
+"""Does not begin a line (GB/T 15834)."""
 
 
 _FAINT = 0.1
@@ -208,21 +210,21 @@ def contact_sheet(
     return sheet
 
 
-def with_text(image: Image.Image, lines: Sequence[tuple[str, str]]) -> Image.Image:
-    """A picture with text below it, broken where it would leave the picture.
+def with_text(image: Image.Image, lines: Sequence[tuple[str, str]], *, size: int = 24) -> Image.Image:
+    """A picture with text below it, broken where it would leave the page.
 
     Args:
         image: RGB.
         lines: Texts and their colours; on a machine without a Chinese font, Chinese ones are left out.
+        size: Pixels of a letter; the page is 16 of them wide, or as wide as the picture.
     """
-    path, size = cjk_font(), max(18, image.width // 20)
-    font, gap = _font(path, size), size // 3
-    width = max(image.width, 10 * size)
+    path, gap, width = cjk_font(), size // 3, max(image.width, 16 * size)
+    font = _font(path, size)
     broken = [
         (part, colour)
         for text, colour in lines
         if path is not None or text.isascii()
-        for part in _broken(text, font, width - 2 * gap)
+        for part in _broken(text, font, width - 2 * gap - size)
     ]
     height = image.height + (2 * gap + len(broken) * (size + gap) if broken else 0)
     page = Image.new("RGB", (width, height), "white")
@@ -234,10 +236,13 @@ def with_text(image: Image.Image, lines: Sequence[tuple[str, str]]) -> Image.Ima
 
 
 def _broken(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
-    """Parts of a text, each of which fits into a width; broken between any two characters, as Chinese is."""
+    """Parts of a text that fit into a width, broken anywhere but before punctuation, as Chinese is.
+
+    Punctuation at the end of a part may stand over.
+    """
     parts = [""]
     for character in text:
-        if parts[-1] and font.getlength(parts[-1] + character) > width:
+        if parts[-1] and character not in _NEVER_FIRST and font.getlength(parts[-1] + character) > width:
             parts.append("")
         parts[-1] += character
     return parts

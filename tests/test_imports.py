@@ -39,6 +39,7 @@ ARROWS = {
     "app": (
         "captioning.captioner",
         "eval",
+        "features.arguments",
         "features.store",
         "features.tags",
         "features.draw",

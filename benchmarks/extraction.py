@@ -1,18 +1,11 @@
-"""How fast pictures become regions, beside the stages alone (`extraction_peers`: beside a plain loop).
+"""How fast pictures become regions, beside the decoding of pictures and the detector, each alone.
 
     python -m benchmarks.extraction --out benchmarks/results/extraction.json
 
-The samples are repeated as hard links; every measurement is the extraction of the command, to a finished
-file.
-
-- The detector replaced by one that only waits, so many pictures a second, as a GPU would: the rate of the
-  pipeline, from its start to the last sealed file, over the smaller of that and of the decode processes alone
-  (their first picture to their last, before and after).
-- The mini detector on the processor, in one process and in one a core: wall time, of processes that start
-  afresh, over the CPU seconds of decoding and of the detector, each alone, before and after, spread over all
-  cores; and where the time went.
-
-With a GPU the same program measures it; the CPU seconds then are of the processor's part alone.
+The detector is replaced by one that only waits, so many pictures a second, as a GPU would; the samples are
+repeated as hard links. Measured is the extraction of the command, from its start to the last sealed file: its
+rate over the smaller of the detector's and of the decode processes' alone (their first picture to their last,
+before and after). `extraction_cpu` measures a real detector, `extraction_peers` a plain loop.
 """
 
 from __future__ import annotations
@@ -21,9 +14,6 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +23,11 @@ from benchmarks.captioning_at_scale import link_samples
 from benchmarks.machine import machine
 from benchmarks.results import tell
 from benchmarks.waiting_detector import Waiting
-from features.backends.base import Backend, load_backend, pick_device
+from features.backends.base import Backend
 from features.backends.mini import SquashPreprocessor
-from features.decoding import Failure, PictureDataset, cores, decode_pictures, default_workers
-from features.devices import extract_on_devices
-from features.extract_config import ExtractConfig
+from features.decoding import Failure, decode_pictures, default_workers
 from features.extraction import Extraction
 from features.images import find_images
-from features.pipeline import form_batches
 from features.report import Report
 from features.schema import StoreMeta
 
@@ -50,8 +37,6 @@ SECONDS = 60
 """At each of these rates: starting and sealing the last file take half a second, however many pictures."""
 GPU = torch.device("cuda")
 """What the detector that only waits stands for."""
-ROUNDS = 2
-"""Of the mini detector."""
 BATCH = 8
 ALONE = 680
 """Pictures that show the rate of the decode processes."""
@@ -81,20 +66,6 @@ def extract(backend: Backend, device: torch.device, root: Path, image_ids: list[
     if report.failed or report.signal is not None:
         sys.exit(f"the extraction failed: {report.failed}")
     return report
-
-
-def afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> Report:
-    """An extraction in a process of its own, as the command's is.
-
-    One that has used a detector holds much memory, all of which its decode processes would share: each page
-    that the detector then writes to would be copied first.
-    """
-    with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(_afresh, backend, weights, root, image_ids).result()
-
-
-def _afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> Report:
-    return extract(load_backend(backend, weights), pick_device("auto"), root, image_ids)
 
 
 def shares(report: Report) -> dict[str, float]:
@@ -138,99 +109,20 @@ def with_waiting_detector(root: Path, image_ids: list[str]) -> dict[str, Any]:
     return found
 
 
-def with_mini_detector(root: Path, image_ids: list[str], processes: int) -> dict[str, Any]:
-    """Wall time beside the CPU seconds that the work takes, in rounds: the machine has slow phases.
-
-    Args:
-        root: folder of the pictures.
-        image_ids: of all rounds.
-        processes: 1, whose detector uses all cores, or as many as there are cores, each with its detector
-            and its decode process (--devices cpu,cpu).
-    """
-    backend, device = load_backend("mini"), pick_device("auto")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // processes))
-    cpu_seconds(backend, root, image_ids[:BATCH])  # warm
-    decoding = detecting = 0.0
-    rounds = []
-    for number in range(ROUNDS):
-        names = image_ids[number::ROUNDS]
-        half = len(names) // 2
-        before = cpu_seconds(backend, root, names[:half])
-        report = afresh("mini", None, root, names) if processes == 1 else on_cores(root, names, processes)
-        after = cpu_seconds(backend, root, names[half:])
-        decoding += before[0] + after[0]
-        detecting += before[1] + after[1]
-        rounds.append((report, sum(before + after)))
-    torch.set_num_threads(threads)
-    wall = sum(report.seconds for report, _ in rounds)
-    return {
-        "device": str(device),
-        "cores": cores(),
-        "processes": processes,
-        "pictures": len(image_ids),
-        "cpu_seconds_decoding": round(decoding, 2),
-        "cpu_seconds_detector": round(detecting, 2),
-        "wall_seconds": round(wall, 2),
-        "wall_over_cpu_seconds_per_core": round(wall * cores() / (decoding + detecting), 3),
-        "of each round": [round(report.seconds * cores() / cpu, 3) for report, cpu in rounds],
-        "pictures_per_second": round(len(image_ids) / wall, 2),
-        "shares of the last round": shares(rounds[-1][0]),
-    }
-
-
-def on_cores(root: Path, image_ids: list[str], processes: int) -> Report:
-    """An extraction by several processes on the CPU, as the command runs it with --devices."""
-    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
-        images = Path(folder, "images")
-        images.mkdir()
-        for image_id in image_ids:
-            (images / image_id).hardlink_to(root / image_id)
-        config = ExtractConfig(
-            images=images, out=Path(folder, "regions.h5"), backend="mini", batch_size=BATCH
-        )
-        return extract_on_devices(config, ["cpu"] * processes)
-
-
-def cpu_seconds(backend: Backend, root: Path, image_ids: list[str]) -> tuple[float, float]:
-    """CPU seconds of decoding, and of the detector, one after the other."""
-    pictures = PictureDataset(root, image_ids, backend.preprocessor)
-    decoding = detecting = 0.0
-    for start in range(0, len(image_ids), BATCH):
-        began = time.process_time()
-        decoded = [pictures[number] for number in range(start, min(start + BATCH, len(image_ids)))]
-        decoding += time.process_time() - began
-        for batch in form_batches(decoded, BATCH):
-            if isinstance(batch, Failure):
-                sys.exit(f"{batch.image_id}: {batch.reason}")
-            began = time.process_time()
-            backend.detect(batch.pixels, [(one.height, one.width) for one in batch.pictures])
-            detecting += time.process_time() - began
-    return decoding, detecting
-
-
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=1360, help="of the mini detector")
     parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".", prefix=".extraction-") as folder:
         root = Path(folder, "links")
-        link_samples(root, max(SECONDS * max(RATES), arguments.pictures))
-        image_ids = find_images(root)
+        link_samples(root, SECONDS * max(RATES))
         result = {
             "what": f"samples repeated, batches of {BATCH}, a finished regions file",
             "machine": machine(),
-            "detector that waits": with_waiting_detector(root, image_ids),
-            **{
-                f"mini detector, {processes} process{'es' * (processes > 1)}": with_mini_detector(
-                    root, image_ids[: arguments.pictures], processes
-                )
-                for processes in dict.fromkeys((1, cores()))
-            },
+            "detector that waits": with_waiting_detector(root, find_images(root)),
         }
     tell(result, arguments.out)
 

@@ -25,7 +25,8 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.transforms.functional import pil_to_tensor
 
 from benchmarks.captioning_at_scale import link_samples
-from benchmarks.extraction import afresh, shares
+from benchmarks.extraction import shares
+from benchmarks.extraction_cpu import afresh
 from benchmarks.machine import machine
 from benchmarks.results import tell
 from features.backends.base import pick_device

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
+from captioning.config import TrainConfig
 from captioning.run_folder import checkpoints
 
 _MB = 1e6
@@ -27,15 +28,22 @@ class CheckpointRoom:
     """On the disk of the run's folder."""
 
     @staticmethod
+    def of_run(config: TrainConfig, model: nn.Module) -> CheckpointRoom:
+        """Estimates for a run, whose folder need not be there yet."""
+        copies = 2 if config.optim.ema_decay is None else 3  # Adam's; and weights beside their average
+        return CheckpointRoom.of(config.out, model, copies=copies, keep_last=config.keep_last)
+
+    @staticmethod
     def of(run: Path, model: nn.Module, *, copies: int, keep_last: int) -> CheckpointRoom:
         """Estimates.
 
         Args:
-            run: the folder; it exists.
+            run: the folder.
             model: whose weights are written.
             copies: numbers that are kept of a trained weight besides itself: 2 for Adam.
             keep_last: newest checkpoints kept, besides the best.
         """
+        existing = next(path for path in (run, *run.absolute().parents) if path.is_dir())
         there = [_bytes_of(folder) for folder in checkpoints(run)]
         weights = sum(parameter.nbytes for parameter in model.parameters())
         trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
@@ -44,7 +52,7 @@ class CheckpointRoom:
             checkpoint=one,
             at_most=one * (keep_last + 2),
             present=sum(there),
-            free=shutil.disk_usage(run).free,
+            free=shutil.disk_usage(existing).free,
         )
 
     def check(self, run: Path) -> str | None:

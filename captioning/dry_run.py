@@ -9,18 +9,18 @@ found. Time is that of the step with this part, by its positions.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import torch
 
 from captioning.batch_contents import BatchContents, contents_of
+from captioning.checkpoint_room import CheckpointRoom
 from captioning.config import TrainConfig
 from captioning.estimate import Estimate, Memory
+from captioning.gradients import gradients
 from captioning.limits import Limits
 from captioning.memory import peak_bytes, size_of
 from captioning.runs import Run, prepare
@@ -36,8 +36,6 @@ LOOKING_SECONDS = 10.0
 """… for so long at most."""
 STEP_SECONDS = 10.0
 """A whole step is timed if it is likely to take no longer than this."""
-_COPIES = 2
-"""Checkpoint folders beside those kept: the best one, and the one that is being written."""
 
 
 def estimate(config: TrainConfig) -> Estimate:
@@ -48,7 +46,8 @@ def estimate(config: TrainConfig) -> Estimate:
     Raises:
         ValueError: the run could not start; the message says what to do.
     """
-    run = prepare(replace(config, overwrite=False))
+    run = prepare(replace(config, dry_run=True))
+    room = CheckpointRoom.of_run(config, run.model)
     trainer = Trainer(run, None)
     looked = _look(trainer)
     tried = _try(trainer, looked)
@@ -77,9 +76,7 @@ def estimate(config: TrainConfig) -> Estimate:
             there=_memory_there(trainer.device),
         ),
         looked_at=len(looked.contents),
-        checkpoint_bytes=weights + tried.optimizer + averages,
-        checkpoints_kept=min(config.keep_last, checkpoints) + _COPIES,
-        disk_free=_disk_free(config.out),
+        room=room,
         step_seconds=seconds / n_steps,
         whole_steps=tried.whole,
         load_seconds=looked.seconds,
@@ -189,7 +186,7 @@ def _probe(trainer: Trainer, step: int, n_pictures: int) -> StepParts:
 def _step(trainer: Trainer, parts: StepParts) -> float:
     """One step, with its update, and the seconds that it took."""
     start = time.monotonic()
-    trainer.gradients(parts)
+    gradients(trainer.shared, parts, trainer.counters.step, trainer.config.seed)
     trainer.shared.clip(trainer.config.optim.clip_norm)
     trainer.shared.update()
     if trainer.device.type == "cuda":
@@ -278,7 +275,3 @@ def _memory_there(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _disk_free(out: Path) -> int:
-    return shutil.disk_usage(next(folder for folder in out.absolute().parents if folder.is_dir())).free

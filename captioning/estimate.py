@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from captioning.checkpoint_room import CheckpointRoom
 from captioning.console import clock
 
 
@@ -48,10 +49,7 @@ class Estimate:
     memory: Memory
     looked_at: int
     """Steps among which the largest was sought."""
-    checkpoint_bytes: int
-    """Of one process's share."""
-    checkpoints_kept: int
-    disk_free: int
+    room: CheckpointRoom
     step_seconds: float
     whole_steps: bool
     """Whether whole steps were timed, or small ones from which the time was reckoned."""
@@ -71,11 +69,13 @@ class Estimate:
             f"{self.validations:,} validations and {self.checkpoints:,} checkpoints to come"
         )
         yield from self._memory_lines()
-        room = self.checkpoint_bytes * self.checkpoints_kept
-        short = "" if room <= self.disk_free else ": TOO LITTLE"
+        room, short = self.room, ""
+        if room.present + room.free < room.at_most:
+            short = ": TOO LITTLE, lower keep_last or name another out"
+        present = f" and {_size(room.present)} that checkpoints have" if room.present else ""
         yield (
-            f"disk: {_size(self.checkpoint_bytes)} a checkpoint, {self.checkpoints_kept} at a time: "
-            f"{_size(room)} of {_size(self.disk_free)} free{short}"
+            f"disk: {_size(room.checkpoint)} a checkpoint, {_size(room.at_most)} at most, of "
+            f"{_size(room.free)} free{present}{short}"
         )
         how = "measured" if self.whole_steps else "reckoned from smaller batches"
         yield (

@@ -18,8 +18,8 @@ CURVES_FOLDER = "tensorboard"
 def cut_log(path: Path, step: int, validated_step: int) -> None:
     """Removes the events of steps that were lost with a killed run, and a line that was not finished.
 
-    Every step is then told once, by the process that took it for good. Notes stay: that a run was killed
-    belongs to its history.
+    Every step is then told once, by the process that took it for good. Notes, and the faults that ended a
+    process, stay: they belong to the run's history.
 
     Args:
         path: ``log.jsonl``; it may not be there yet.
@@ -61,4 +61,6 @@ def _stays(line: str, step: int, validated_step: int) -> bool:
         return False
     if not isinstance(event, Mapping) or "step" not in event:
         return isinstance(event, Mapping)
+    if event.get("event") == "fault" and event.get("action") == "stop":  # why the run had to be started again
+        return True
     return event["step"] <= (validated_step if event.get("event") == "validation" else step)

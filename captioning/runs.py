@@ -165,7 +165,7 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
         if is_main_process():
             clear(run)
         return None, []
-    if is_main_process():
+    if is_main_process() and not config.dry_run:
         recover(run)
     folder, passed_over = newest_checkpoint(run)
     notes = [f"checkpoint passed over: {reason}" for reason in passed_over]

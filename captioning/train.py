@@ -84,10 +84,7 @@ def begin(run: Run) -> list[str]:
     if run.resume:
         settle(config.out, counters.step, counters.best_step, config.keep_last)
     if config.steps is None or counters.step < config.steps:
-        # Those of the optimizer; and trained weights beside their average.
-        copies = 2 if config.optim.ema_decay is None else 3
-        room = CheckpointRoom.of(config.out, run.model, copies=copies, keep_last=config.keep_last)
-        told = room.check(config.out)
+        told = CheckpointRoom.of_run(config, run.model).check(config.out)
     cut_log(config.out / LOG_FILE, counters.step, counters.validated_step)
     with file_written_aside(config.out / CONFIG_FILE) as aside:
         aside.write_text(yaml.safe_dump(plain(config), sort_keys=False), encoding="utf-8")

@@ -19,9 +19,8 @@ from safetensors.torch import load_model
 from torch import Tensor
 
 from captioning.batch_contents import contents_of
-from captioning.batches import to_device
 from captioning.checkpoints import MODEL, TrainingState, write_checkpoint
-from captioning.examples import Stream, draws
+from captioning.gradients import gradients
 from captioning.guard import Guard, TrainingError
 from captioning.optim import (
     TIME_STEPS,
@@ -94,7 +93,8 @@ class Trainer:
         )
         self.recent = Recent()
         if progress:
-            self._tell_start(progress, choice)
+            for line in self._first_words(choice):
+                progress.say(line)
 
     def train(self) -> int | None:
         """Takes steps until the end of the run or a signal, then saves.
@@ -141,7 +141,7 @@ class Trainer:
         waited = time.monotonic() - start
         rate = config.optim.learning_rate * self.rate_factor(self._rate_step())
         set_learning_rate(self.optimizer, rate)
-        means = self.gradients(parts)
+        means = gradients(self.shared, parts, counters.step, config.seed)
         norm = self.shared.clip(config.optim.clip_norm)
         if self._is_sound(means["loss"], norm):
             self.shared.update()
@@ -168,41 +168,6 @@ class Trainer:
             image_ids=lambda: [records[item.index].image_id for item in plan.items(step)],
             scaled=self.workers.accelerator.scaler is not None,
         )
-
-    def gradients(self, parts: StepParts) -> dict[str, float]:
-        """Computes the gradients of a step, part by part; the loss and the means of its parts.
-
-        Each mean is weighed by its share of the units (words, pairs, samples) of the whole step, over all
-        parts and processes: the gradient is that of one batch.
-        """
-        learning, workers, step = self.shared.learning, self.workers, self.counters.step
-        counts = [learning.counts(batches) for batches in parts]
-        names = list(learning.parts)
-        units = dict(
-            zip(names, workers.sums([sum(of[name] for of in counts) for name in names]), strict=True)
-        )
-        sums = torch.zeros(len(names), dtype=torch.float64)
-        for number, (batches, of_part) in enumerate(zip(parts, counts, strict=True)):
-            # A part's dropout is its own, whichever process computes it.
-            place = workers.rank * self.config.accumulate + number
-            torch.manual_seed(int(draws(self.config.seed, Stream.DROPOUT, step, place).integers(2**62)))
-            with self.shared.reducing(last=number == len(parts) - 1):
-                means = self.shared.means(
-                    {name: to_device(batch, self.device) for name, batch in batches.items()}, step
-                )
-                loss = torch.stack(
-                    [
-                        part.weight * of_part[name] / max(1.0, units[name]) * means[name]
-                        for name, part in learning.parts.items()
-                        if part.weight
-                    ]
-                ).sum()
-                self.shared.backward(loss * workers.count)  # gradients are averaged over processes
-            values = torch.stack([means[name].detach().float() for name in names]).cpu().double()
-            sums += values * torch.tensor([of_part[name] for name in names])
-        whole = dict(zip(names, workers.sums(sums.tolist()), strict=True))
-        found = {name: total / max(1.0, units[name]) for name, total in whole.items()}
-        return {"loss": sum(learning.parts[name].weight * mean for name, mean in found.items()), **found}
 
     def _rate_step(self) -> int:
         """The coming step; with a limit of time, the share of the run that has gone, in TIME_STEPS."""
@@ -293,28 +258,29 @@ class Trainer:
         )
         settle(out, counters.step, counters.best_step, self.config.keep_last)
 
-    def _tell_start(self, progress: Progress, choice: PrecisionChoice) -> None:
-        pictures, say, config = self.run.training, progress.say, self.config
+    def _first_words(self, choice: PrecisionChoice) -> Iterator[str]:
+        """What a run begins with."""
+        pictures, config = self.run.training, self.config
         n_parameters = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         learned = ", ".join(
             name if len(config.objectives) == 1 else f"{name} (weight {weight:g})"
             for name, weight in config.objectives.items()
         )
-        say(
+        yield (
             f"{learned}: {n_parameters / 1e6:.1f} M trained parameters, "
             f"{len(self.run.tokenizer)} pieces, {len(pictures)} pictures with "
             f"{int(pictures.first_caption[-1])} captions, {self._steps_per_epoch()} steps an epoch"
         )
-        say(f"device {self.device}, precision {choice.name} ({choice.reason})")
+        yield f"device {self.device}, precision {choice.name} ({choice.reason})"
         if self.workers.count > 1:
-            say(f"{self.workers.count} processes, {config.parallel}")
+            yield f"{self.workers.count} processes, {config.parallel}"
         if self.run.resume is None:
             return
         was = self.run.resume.state.values
         now = {"threads": torch.get_num_threads(), "processes": self.workers.count}
         for name, number in now.items():
             if was[name] != number:
-                say(f"{name}: {number}, were {was[name]}; the weights will differ in their last bits")
+                yield f"{name}: {number}, were {was[name]}; the weights will differ in their last bits"
 
     def _tell_step(self, rate: float) -> None:
         """The first process tells of its share of the step, times their number; the others are as fast."""

@@ -134,8 +134,10 @@ class Arguments(ArgumentParser):
                 settings |= {"nargs": "?"}
             if field.name in positional:
                 self.add_argument(field.name, **settings)
-            else:
-                self.add_argument(f"--{field.name}", required=not optional, **settings)
+                continue
+            if field.default_factory is not MISSING:
+                settings |= {"default": field.default_factory()}
+            self.add_argument(f"--{field.name}", required=not optional, **settings)
         self.add_class_arguments(config_class, nested_key=None, skip={*positional, *several})
         self._make_readable(positional)
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 import captioning.dry_run
 from captioning.config import ModelConfig, TrainConfig, ValidationConfig
 from captioning.dry_run import estimate
+from captioning.gradients import gradients
 from captioning.memory import peak_bytes, size_of
 from captioning.run_folder import checkpoints
 from captioning.runs import plain, prepare
@@ -60,7 +63,7 @@ def peak_of_the_largest_step(config: TrainConfig) -> int:
     trainer.shared.wrapped.train()
 
     def taken(parts: StepParts) -> None:
-        trainer.gradients(parts)
+        gradients(trainer.shared, parts, trainer.counters.step, trainer.config.seed)
         trainer.shared.clip(1.0)
         trainer.shared.update()
 
@@ -102,8 +105,6 @@ def test_sizes_are_those_of_the_run_that_follows(tmp_path: Path, capsys: pytest.
     assert found.validations == len(validations) == 3  # 4, 8 and the end
     assert found.checkpoints == len(folders) == 6  # 3, 4, 6, 8, 9 and the end
     assert (found.total_steps, found.steps_per_epoch) == (11, 3)
-    on_disk = sum((folders[0] / f"{name}.safetensors").stat().st_size for name in ("model", "training"))
-    assert found.checkpoint_bytes == pytest.approx(on_disk, rel=0.25)  # names take a quarter of so small ones
     capsys.readouterr()
 
 
@@ -125,7 +126,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(
         r"run: 3 steps an epoch, 7 steps; 2 validations and 2 checkpoints to come\n",
         r"memory: weights \d+\.\d MB, gradients .*, optimizer .*, activations .* \(largest of 3 steps\)\n",
         r"memory together: about \d+\.\d MB of \d+\.\d\d GB\n",
-        r"disk: .* a checkpoint, 4 at a time: .* of .* free\n",
+        r"disk: .* a checkpoint, .* at most, of .* free\n",
         r"time: \d.* s a step \(measured\), .* s to load a batch: about 0:\d\d, without validations",
     ):
         assert re.search(line, text), line
@@ -151,10 +152,10 @@ def test_a_run_that_time_ends_is_reckoned_in_steps(tmp_path: Path) -> None:
 
 
 def test_what_there_is_no_room_for_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captioning.dry_run, "_disk_free", lambda out: 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     monkeypatch.setattr(captioning.dry_run, "_memory_there", lambda device: 1000)
     lines = list(estimate(small_config(tmp_path)).lines())
-    assert any(line.startswith("disk: ") and line.endswith("0.0 MB free: TOO LITTLE") for line in lines)
+    assert any(line.startswith("disk: ") and "0.0 MB free: TOO LITTLE" in line for line in lines)
     assert any(line.endswith("of 0.0 MB: TOO LITTLE, lower batch_size") for line in lines)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from captioning.trainer import Trainer
 from tests.captioning.poisoned import poison
 from tests.captioning.small_run import small_config
 
+ROOT = Path(__file__).parents[2]
 SKIP = GuardConfig(not_a_number="skip", max_skipped=3)
 SPIKE = GuardConfig(window=6, spike_steps=4, deviations=5.0)
 
@@ -142,3 +146,24 @@ def test_a_resumed_run_may_change_its_guard_and_go_on_regardless(
     train(replace(config, guard=replace(SPIKE, spike="warn")))
     assert step_folder(config.out, 20).is_dir()
     assert [fault["action"] for fault in events(config, "fault")] == ["stop", "warn"]
+
+
+def test_processes_leave_a_step_out_together_and_the_first_alone_tells_of_it(tmp_path: Path) -> None:
+    config = replace(small_config(tmp_path, save_every=1, validation=False), guard=SKIP, keep_last=7)
+    (tmp_path / "c.yaml").write_text(json.dumps(plain(config)), encoding="utf-8")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    script = str(Path(__file__).with_name("poisoned_process.py"))
+    ran = subprocess.run(
+        [sys.executable, *launch, script, "--config", str(tmp_path / "c.yaml")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [event["step"] for event in told if event["event"] == "step"] == [2, 4, 6]
+    assert [(event["step"], event["action"]) for event in told if event["event"] == "fault"] == [(4, "skip")]
+    assert same(weights(config, 3), weights(config, 4))
+    assert not same(weights(config, 4), weights(config, 5))

@@ -12,6 +12,7 @@ from captioning.clean import CleanConfig
 from captioning.config import TrainConfig
 from captioning.convert import ConvertConfig
 from captioning.count_ngrams import CountConfig
+from captioning.validate import ValidateConfig
 from features.arguments import Arguments, make_parser, parse_config
 from features.export import ExportConfig
 from features.extract_config import ExtractConfig
@@ -115,6 +116,7 @@ def test_words_stand_for_a_list_of_them(value: str) -> None:
 
 def test_several_values_may_follow_a_flag_that_takes_several() -> None:
     assert built("f", "--bells", "a", "b", several=("bells",)).bells == [Path("a"), Path("b")]
+    assert built("f", several=("bells",)).bells == []
 
 
 def test_settings_come_from_the_defaults_then_the_file_then_the_flags(tmp_path: Path) -> None:
@@ -215,6 +217,7 @@ SMALLEST: dict[str, tuple[type[Any], list[str], dict[str, Any]]] = {
     "captioning.clean": (CleanConfig, ["a", "b"], {"positional": ("source", "out")}),
     "captioning.convert": (ConvertConfig, ["a", "b"], {"positional": ("source", "dest")}),
     "captioning.count_ngrams": (CountConfig, ["--captions", "a", "--out", "b"], {"several": ("captions",)}),
+    "captioning.validate": (ValidateConfig, ["a"], {"positional": ("files",), "several": ("regions",)}),
     "features.extract": (ExtractConfig, ["--images", "d"], {}),
     "features.export": (ExportConfig, ["a", "b"], {"positional": ("regions", "out")}),
 }

@@ -1,6 +1,7 @@
 # make demo   the whole loop on the sample pictures
 # make test   everything that has to pass before a change is accepted
-# make torture   extractions killed at 200 moments, refused by the disk at every step, on disks of every size;
+# make torture   extractions and trainings killed at 300 moments, refused by the disk at every step, on disks of every
+#                size, stopped, and their checkpoints tampered with (some parts: python -m tests.torture --help);
 #                the browser under 5,000 page loads and 500 uploads
 # All prepare .venv by themselves. Nothing is written outside this folder (except Debian packages for the tests,
 # where root or sudo is there).

@@ -94,6 +94,6 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], title: str, step: 
                 alt.Tooltip("value:Q", title=title, format=".4f"),
             ],
         )
-        .properties(height=HEIGHT)
+        .properties(height=HEIGHT + 50)
         .interactive(bind_y=False)
     )

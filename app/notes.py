@@ -18,13 +18,13 @@ import csv
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
-from functools import cache, cached_property
+from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from app.settings import AppConfig
@@ -35,6 +35,7 @@ TIE = "tie"
 VOTE_COLUMNS = ("image_id", "best", "systems")
 LONGEST_NAME = 60
 
+T = TypeVar("T")
 Votes = dict[tuple[str, tuple[str, ...]], str]
 """(Picture, systems compared) -> the best of them, or `TIE`."""
 
@@ -54,13 +55,23 @@ class Correction:
 
 
 class Notes:
-    """The folder, shared by all sessions of a process; its files are read once."""
+    """The folder, shared by all sessions of a process; a file that somebody else changed is read again."""
 
     def __init__(self, folder: Path) -> None:
         """Nothing is written before somebody writes."""
         self.folder = folder
         self._lock = threading.RLock()
-        self._corrections: dict[str, dict[str, Correction]] = {}
+        self._known: dict[Path, tuple[tuple[int, int] | None, Any]] = {}
+
+    def _read(self, path: Path, parse: Callable[[Path], T]) -> T:
+        """What a file holds, or held when it was last read and has not changed since."""
+        with self._lock:
+            state = _state(path)
+            known = self._known.get(path)
+            if known is None or known[0] != state:
+                known = self._known[path] = (state, parse(path))
+            held: T = known[1]
+            return held
 
     @classmethod
     def beside(cls, config: AppConfig) -> Notes:
@@ -68,28 +79,20 @@ class Notes:
         output = config.predictions[0].parent if config.predictions else Path()
         return cls(config.notes or output / "tushuo-notes")
 
-    @cached_property
+    @property
     def marked(self) -> frozenset[str]:
         """Pictures that somebody marked."""
-        return frozenset(map(str, _json(self.folder / "marked.json", list)))
+        return self._read(self.folder / "marked.json", _marked)
 
     def mark(self, image_id: str, on: bool) -> None:
         """Mark a picture, or take its mark away."""
         with self._lock:
             marked = self.marked | {image_id} if on else self.marked - {image_id}
             _write(self.folder / "marked.json", sorted(marked))
-            self.marked = marked
 
     def corrections(self, system: str) -> Mapping[str, Correction]:
         """Of one system's captions, by picture."""
-        with self._lock:
-            if system not in self._corrections:
-                path = self._corrections_path(system)
-                records = [each for each in _json(path, list) if isinstance(each, dict)]
-                names = [each.name for each in fields(Correction)]
-                found = [Correction(**{name: str(each.get(name, "")) for name in names}) for each in records]
-                self._corrections[system] = {each.image_id: each for each in found}
-            return self._corrections[system]
+        return self._read(self._corrections_path(system), _corrections)
 
     def correct(self, system: str, correction: Correction) -> None:
         """Keep a corrected caption; one that is empty or as the original takes the correction back."""
@@ -98,31 +101,20 @@ class Notes:
             if correction.caption.strip() in ("", correction.original):
                 del found[correction.image_id]
             _write(self._corrections_path(system), [asdict(found[each]) for each in sorted(found)])
-            self._corrections[system] = found
 
     def _corrections_path(self, system: str) -> Path:
         return self.folder / "corrections" / f"{quote(system, safe=' ()')[:120]}.json"
 
-    @cached_property
+    @property
     def votes(self) -> Votes:
         """All that count."""
-        path = self.folder / "votes.csv"
-        found: Votes = {}
-        for number, row in enumerate(csv.reader(StringIO(_read(path), newline="")), start=1):
-            if len(row) != len(VOTE_COLUMNS):
-                raise NotesRefused(
-                    f"{path}, record {number}: wanted are the columns {', '.join(VOTE_COLUMNS)}"
-                )
-            image_id, best, systems = map(plain_cell, row)
-            if number > 1:
-                found[image_id, tuple(systems.split("|"))] = best
-        return found
+        return self._read(self.folder / "votes.csv", _votes)
 
     def vote(self, image_id: str, systems: Sequence[str], best: str) -> None:
         """Add a vote."""
         path = self.folder / "votes.csv"
         with self._lock, _refusing(path):
-            votes = self.votes
+            _ = self.votes  # a file that is something else is not written to
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8", newline="") as file:
                 table = csv.writer(file)
@@ -131,16 +123,11 @@ class Notes:
                 table.writerow(map(cell_text, (image_id, best, "|".join(systems))))
                 file.flush()
                 os.fsync(file.fileno())
-            votes[image_id, tuple(systems)] = best
 
-    @cached_property
+    @property
     def views(self) -> dict[str, dict[str, list[str]]]:
         """Name -> query of an address, in the order saved."""
-        return {
-            str(name): {str(key): list(map(str, texts)) for key, texts in query.items()}
-            for name, query in _json(self.folder / "views.json", dict).items()
-            if isinstance(query, dict) and all(isinstance(texts, list) for texts in query.values())
-        }
+        return self._read(self.folder / "views.json", _views)
 
     def save_view(self, name: str, query: Mapping[str, Sequence[str]] | None) -> None:
         """Keep an address under a name; None forgets it."""
@@ -150,13 +137,51 @@ class Notes:
             if query is not None and name:
                 saved[name] = {key: list(texts) for key, texts in query.items()}
             _write(self.folder / "views.json", saved)
-            self.views = saved
 
 
 @cache
 def open_notes(config: AppConfig) -> Notes:
     """One folder a process, for all sessions."""
     return Notes.beside(config)
+
+
+def _marked(path: Path) -> frozenset[str]:
+    return frozenset(map(str, _json(path, list)))
+
+
+def _corrections(path: Path) -> dict[str, Correction]:
+    records = [each for each in _json(path, list) if isinstance(each, dict)]
+    names = [each.name for each in fields(Correction)]
+    found = [Correction(**{name: str(each.get(name, "")) for name in names}) for each in records]
+    return {each.image_id: each for each in found}
+
+
+def _votes(path: Path) -> Votes:
+    found: Votes = {}
+    for number, row in enumerate(csv.reader(StringIO(_text(path), newline="")), start=1):
+        if len(row) != len(VOTE_COLUMNS):
+            raise NotesRefused(f"{path}, record {number}: wanted are the columns {', '.join(VOTE_COLUMNS)}")
+        image_id, best, systems = map(plain_cell, row)
+        if number > 1:
+            found[image_id, tuple(systems.split("|"))] = best
+    return found
+
+
+def _views(path: Path) -> dict[str, dict[str, list[str]]]:
+    return {
+        str(name): {str(key): list(map(str, texts)) for key, texts in query.items()}
+        for name, query in _json(path, dict).items()
+        if isinstance(query, dict) and all(isinstance(texts, list) for texts in query.values())
+    }
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """By which a changed file is known; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def _write(path: Path, value: object) -> None:
@@ -174,7 +199,7 @@ def _write(path: Path, value: object) -> None:
             aside.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> str:
+def _text(path: Path) -> str:
     """The text of a file; none where there is no file."""
     try:
         return path.read_text(encoding="utf-8")
@@ -185,7 +210,7 @@ def _read(path: Path) -> str:
 
 
 def _json(path: Path, kind: type) -> Any:
-    text = _read(path)
+    text = _text(path)
     try:
         value = json.loads(text) if text else kind()
     except ValueError as error:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from features.allocator import give_back_freed_memory
 from features.backends.base import Backend
 from features.compression import Compression
 from features.decoding import Failure, decode_pictures
@@ -191,6 +192,7 @@ class _Run:
                 items = _timed(batches, report)
                 for window in self._windows:
                     self._do(window, items, writer, progress)
+                    give_back_freed_memory()
                     if self._stop.signal is not None:
                         break
         except TooManyFailures as error:

@@ -106,6 +106,18 @@ def test_views_come_back(tmp_path_factory: pytest.TempPathFactory, query: dict[s
     assert again(notes).views == {"one": query}
 
 
+def test_what_another_process_writes_is_seen_and_not_written_over(notes: Notes) -> None:
+    other = again(notes)
+    notes.mark("a", True)
+    assert other.marked == {"a"}
+    other.mark("b", True)
+    notes.mark("c", True)
+    other.vote("a", ["x", "y"], "x")
+    notes.vote("b", ["x", "y"], "y")
+    assert notes.marked == other.marked == {"a", "b", "c"}
+    assert notes.votes == other.votes == {("a", ("x", "y")): "x", ("b", ("x", "y")): "y"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.caption_record import CaptionRecord, SecondText
@@ -46,7 +46,6 @@ def read(text: str) -> list[CaptionRecord]:
     return found.records("train")
 
 
-@settings(deadline=None)
 @given(PAIRS)
 def test_what_is_written_is_read_back(pairs: dict[str, list[tuple[str, SecondText | None]]]) -> None:
     records = [record(image_id, each) for image_id, each in pairs.items()]
@@ -55,7 +54,6 @@ def test_what_is_written_is_read_back(pairs: dict[str, list[tuple[str, SecondTex
     assert read("".join(lines)) == records
 
 
-@settings(deadline=None)
 @given(PAIRS, st.randoms(use_true_random=False))
 def test_the_lines_of_a_picture_may_lie_apart(
     pairs: dict[str, list[tuple[str, SecondText | None]]], random: Random

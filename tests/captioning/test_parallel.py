@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from captioning.checkpoints import MODEL, STATE_TENSORS
 from captioning.config import LossConfig, StageConfig, TrainConfig
+from captioning.run_folder import step_folder
 from captioning.runs import plain
 from captioning.train import train
 from tests.captioning.small_run import small_config
@@ -39,7 +40,9 @@ def configs(folder: Path) -> dict[str, TrainConfig]:
     return {
         "dense": small,
         "sparse": replace(small, loss=LossConfig(masking="sparse", label_smoothing=0.1)),
-        "pretrain": replace(small, objective="pretrain", optim=replace(small.optim, ema_decay=0.5)),
+        "pretrain": replace(
+            small, objective="pretrain", optim=replace(small.optim, ema_decay=0.5), save_every=2, keep_last=9
+        ),
         "scst": replace(small, objective="scst", init=init),
         "both": replace(small, also={"pretrain": 0.5, "scst": 2.0}, init=init, weight=0.5),
         "stages": replace(small, stages=stages, data=replace(small.data, length_window=2)),
@@ -68,17 +71,21 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
                 path = folder / f"{name}-{way}.yaml"
                 path.write_text(json.dumps(plain(made)), encoding="utf-8")
                 files.append(str(path))
+    run_in_processes(files)
+    return found
+
+
+def run_in_processes(configs: Sequence[str]) -> None:
+    """Trains one after another, in two processes."""
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={PROCESSES}"]
     ran = subprocess.run(
-        [sys.executable, *launch, str(Path(__file__).with_name("two_processes.py")), *files],
+        [sys.executable, *launch, str(Path(__file__).with_name("two_processes.py")), *configs],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=500,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    return found
 
 
 def tensors(run: Path) -> dict[str, torch.Tensor]:
@@ -110,3 +117,22 @@ def test_shared_out_steps_are_those_of_one_large_batch(runs: Mapping[str, Path],
         )
     for got, right in zip(losses(shared), losses(whole), strict=True):
         assert got == pytest.approx(right, rel=1e-4, abs=TOLERANCE)
+
+
+def test_processes_go_on_from_a_checkpoint_to_the_same_bits(runs: Mapping[str, Path]) -> None:
+    files, resumed = [], {}
+    for way in ("ddp", "fsdp"):
+        straight = runs[f"pretrain, {way}"]
+        resumed[way] = straight.with_name(f"{way}-resumed")
+        shutil.copytree(straight, resumed[way], symlinks=True)
+        for step in (4, 6):
+            shutil.rmtree(step_folder(resumed[way], step))
+        settings = straight.parents[1] / f"pretrain-{way}.yaml"
+        values = json.loads(settings.read_text(encoding="utf-8")) | {"out": str(resumed[way])}
+        files.append(str(settings.with_name(f"resumed-{way}.yaml")))
+        Path(files[-1]).write_text(json.dumps(values), encoding="utf-8")
+    run_in_processes(files)
+    for way, run in resumed.items():
+        for name in (MODEL, STATE_TENSORS):
+            wanted = step_folder(runs[f"pretrain, {way}"], 6) / name
+            assert (step_folder(run, 6) / name).read_bytes() == wanted.read_bytes()

@@ -31,7 +31,7 @@ SHOTS = {
 }
 SIZE = (1280, 860)
 HALF = (640, 430)
-QUALITY = 72
+QUALITY = 70
 
 
 def shoot(browser: Any, address: str, query: str, language: str, scheme: str) -> Image.Image:
@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--address", default="http://127.0.0.1:8501/")
     parser.add_argument("--only", nargs="+", choices=sorted(SHOTS), default=list(SHOTS))
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--whole", type=Path, help="folder for the screens in full size, to be looked at")
     arguments = parser.parse_args()
     with chromium() as browser:
         for name in arguments.only:
@@ -65,7 +66,8 @@ def main() -> None:
                     seen = shoot(browser, arguments.address, SHOTS[name], language, scheme)
                     small = seen.resize(HALF, Image.Resampling.LANCZOS)
                     sheet.paste(small, (column * HALF[0], row * HALF[1]))
-                    seen.save(arguments.out / f"full-{name}-{language}-{scheme}.png")
+                    if arguments.whole:
+                        seen.save(arguments.whole / f"{name}-{language}-{scheme}.png")
             sheet.save(arguments.out / f"browser-{name}.jpg", quality=QUALITY, optimize=True)
 
 

@@ -63,7 +63,7 @@ def rows_of(kept: KeptRegions) -> list[Row]:
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_every_profile_keeps_what_plain_loops_keep(profile: str, data: st.DataObject) -> None:
     probabilities, boxes = data.draw(crowded(shared=True))
@@ -76,7 +76,7 @@ def test_every_profile_keeps_what_plain_loops_keep(profile: str, data: st.DataOb
 
 
 @pytest.mark.parametrize("profile", ["vinvl", "agnostic"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 def test_boxes_refined_a_class_are_compared_within_their_class(profile: str, data: st.DataObject) -> None:
     probabilities, boxes = data.draw(crowded(shared=False))

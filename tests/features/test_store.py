@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
 names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=20)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pictures=st.dictionaries(names, st.integers(0, 5), max_size=6), with_globals=st.booleans())
 def test_what_is_written_is_read_back(tmp_path: Path, pictures: dict[str, int], with_globals: bool) -> None:
     records = [make_regions(name, n) for name, n in pictures.items()]

@@ -95,9 +95,10 @@ def on_cores(root: Path, image_ids: list[str], processes: int) -> Report:
     """An extraction by several processes on the CPU, as the command runs it with --devices."""
     with tempfile.TemporaryDirectory(dir=root.parent) as folder:
         images = Path(folder, "images")
-        images.mkdir()
         for image_id in image_ids:
-            (images / image_id).hardlink_to(root / image_id)
+            link = images / image_id
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.hardlink_to(root / image_id)
         config = ExtractConfig(
             images=images, out=Path(folder, "regions.h5"), backend="mini", batch_size=BATCH
         )

@@ -25,6 +25,7 @@ WORDS = {"pretrain": ("--parallel", "fsdp")}
 def torchrun(argv: list[str] | None = None) -> int:
     """The train command on two processes, in place of this one; ``--standalone`` finds a free port."""
     assert argv is not None
+    os.environ["TMPDIR"] = str(Path(argv[-1]).parent)  # what torchrun leaves there goes with the run
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     os.execv(sys.executable, [sys.executable, *launch, "-m", "captioning.train", *argv])
 

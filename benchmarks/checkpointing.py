@@ -52,8 +52,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=SIZES, help="one size")
-    parser.add_argument("--checkpoints", type=int, default=7, help="checkpoints that are measured (7)")
-    parser.add_argument("--steps", type=int, default=3, help="steps between two of them (3)")
+    parser.add_argument("--checkpoints", type=int, default=5, help="checkpoints that are measured (5)")
+    parser.add_argument("--steps", type=int, default=2, help="steps between two of them (2)")
     parser.add_argument(
         "--folder", type=Path, default=Path("build/checkpointing"), help="on the disk to measure"
     )

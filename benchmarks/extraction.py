@@ -38,6 +38,8 @@ SECONDS = 60
 GPU = torch.device("cuda")
 """What the detector that only waits stands for."""
 BATCH = 8
+SHARD_SIZE = 128
+"""Pictures a sealed file, and dealt to a process at a time: few, so that several processes end together."""
 ALONE = 680
 """Pictures that show the rate of the decode processes."""
 
@@ -61,7 +63,7 @@ def extract(backend: Backend, device: torch.device, root: Path, image_ids: list[
             out=Path(folder, "regions.h5"),
             batch_size=BATCH,
             workers=default_workers(device),
-            shard_size=512,
+            shard_size=SHARD_SIZE,
         ).run()
     if report.failed or report.signal is not None:
         sys.exit(f"the extraction failed: {report.failed}")

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from benchmarks.captioning_at_scale import link_samples
-from benchmarks.extraction import BATCH, extract, shares
+from benchmarks.extraction import BATCH, SHARD_SIZE, extract, shares
 from benchmarks.machine import machine
 from benchmarks.results import tell
 from features.backends.base import Backend, load_backend, pick_device
@@ -100,7 +100,11 @@ def on_cores(root: Path, image_ids: list[str], processes: int) -> Report:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.hardlink_to(root / image_id)
         config = ExtractConfig(
-            images=images, out=Path(folder, "regions.h5"), backend="mini", batch_size=BATCH
+            images=images,
+            out=Path(folder, "regions.h5"),
+            backend="mini",
+            batch_size=BATCH,
+            shard_size=SHARD_SIZE,
         )
         return extract_on_devices(config, ["cpu"] * processes)
 
@@ -127,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=1360)
+    parser.add_argument("--pictures", type=int, default=2560)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".", prefix=".extraction-") as folder:

@@ -22,7 +22,7 @@ from features.extraction import WorkerLost
 from features.locks import door, locked
 from features.output import delete_output
 from features.plan import plan
-from features.progress import ExtractionProgress
+from features.progress import ExtractionProgress, say
 from features.report import Report
 from features.stop import StopRequest
 
@@ -58,7 +58,9 @@ def extract_on_devices(config: ExtractConfig, devices: Sequence[str]) -> Report:
     """
     _check_devices(devices)
     # What is wrong is said before anything is deleted or started; and weights are fetched once.
-    plan(replace(config, device="cpu", devices=None))
+    todo = plan(replace(config, device="cpu", devices=None))
+    if advice := uneven(len(todo.image_ids), config.shard_size, len(devices)):
+        say(advice)
     if config.overwrite:
         with locked(config.out, wait=config.wait), door(config.out):
             delete_output(config.out)
@@ -83,6 +85,21 @@ def extract_on_devices(config: ExtractConfig, devices: Sequence[str]) -> Report:
     if errors:
         raise WorkerLost("; ".join(dict.fromkeys(errors)))
     return _together(reports, stop)
+
+
+def uneven(n_pictures: int, shard_size: int, n_devices: int) -> str:
+    """What to do where the first device would get a tenth more than its share; "" where it does not."""
+    busiest = sum(
+        min(shard_size, n_pictures - start) for start in range(0, n_pictures, shard_size * n_devices)
+    )
+    if n_pictures < n_devices or busiest * n_devices <= 1.1 * n_pictures:
+        return ""
+    rounds = -(-n_pictures // (shard_size * n_devices))
+    even = -(-n_pictures // (n_devices * rounds))
+    return (
+        f"pictures are dealt out in runs of --shard_size {shard_size}, so one of {n_devices} devices gets "
+        f"{busiest} of {n_pictures}; --shard_size {even} shares them evenly"
+    )
 
 
 def _check_devices(names: Sequence[str]) -> None:

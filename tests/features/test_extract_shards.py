@@ -6,6 +6,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from features.decoding import cores
+from features.devices import uneven
 from features.extract import main
 from features.locks import OutputError, Shard, door, locked
 from features.store import RegionStore
@@ -145,6 +147,24 @@ def test_two_devices_make_the_file_of_one_and_of_three_shards(
     assert main([*words, str(tmp_path / "two.h5"), "--devices", "cpu,cpu"]) == 0
     assert_same_file(tmp_path / "two.h5", tmp_path / "one.h5")
     assert "7 pictures in " in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("n_devices", [2, 3, 8])
+@pytest.mark.parametrize("n_pictures", [1, 9, 500, 513, 1360, 3000, 20000])
+def test_the_shard_size_that_is_advised_shares_pictures_evenly(n_pictures: int, n_devices: int) -> None:
+    def busiest(size: int) -> int:
+        windows = [min(size, n_pictures - start) for start in range(0, n_pictures, size)]
+        return max(sum(windows[device::n_devices]) for device in range(n_devices))
+
+    advice = uneven(n_pictures, 512, n_devices)
+    if n_pictures < n_devices or busiest(512) * n_devices <= 1.1 * n_pictures:
+        assert advice == ""
+    else:
+        found = re.search(r"gets (\d+) of .*--shard_size (\d+) shares", advice)
+        assert found is not None
+        assert int(found[1]) == busiest(512)
+        n_rounds = -(-n_pictures // (512 * n_devices))
+        assert busiest(int(found[2])) <= n_pictures / n_devices + n_rounds  # one picture a round, at most
 
 
 def test_the_error_of_a_device_is_the_error_of_the_run(

@@ -11,7 +11,12 @@ import ctypes
 import sys
 from typing import Any
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # parameter numbers of mallopt(3), <malloc.h>
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = (
+    -1,
+    -2,
+    -3,
+    -8,
+)  # parameter numbers of mallopt(3), <malloc.h>
 
 
 def keep_freed_memory() -> bool:
@@ -23,7 +28,12 @@ def keep_freed_memory() -> bool:
     mallopt = _of_glibc("mallopt")
     if mallopt is None:
         return False
-    limits = ((_MMAP_THRESHOLD, 1 << 30), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 64 << 20))
+    limits = (
+        (_MMAP_THRESHOLD, 1 << 30),
+        (_TRIM_THRESHOLD, -1),
+        (_TOP_PAD, 64 << 20),
+        (_ARENA_MAX, 1),  # another thread's own heap ends at 64 MiB, what is larger would be mapped after all
+    )
     return all([mallopt(parameter, value) == 1 for parameter, value in limits])
 
 

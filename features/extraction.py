@@ -1,6 +1,6 @@
 """One extraction from a list of pictures to a finished regions file: resumed, interruptible, reported.
 
-decode processes -> batches (a thread, a few ahead) -> detector -> sealed files (a thread, one ahead) -> merge
+decode processes -> batches (a thread) -> detector (a few threads) -> sealed files (a thread) -> merge
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from features.allocator import give_back_freed_memory
-from features.backends.base import Backend
+from features.backends.base import Backend, exact_convolutions
 from features.compression import Compression
 from features.decoding import Failure, decode_pictures
 from features.given_boxes import GivenBoxes
 from features.locks import OutputError, Shard, door, locked
 from features.output import Output, ShardWriter
-from features.pipeline import Batch, Detector, DetectorBroken, ahead, form_batches
+from features.pipeline import Batch, Detector, DetectorBroken, ahead, form_batches, side_by_side
 from features.progress import ExtractionProgress, n_pictures, say
 from features.report import Report
 from features.room import SAMPLE, DiskNeed
@@ -188,7 +188,11 @@ class _Run:
         writer = ShardWriter(self._output)
         try:
             self._record_unusable(writer)
-            with todo.progress(report.extracted) as progress, closing(self._batches()) as batches:
+            with (
+                exact_convolutions(),  # in all lanes: one that ends would restore what others still need
+                todo.progress(report.extracted) as progress,
+                closing(self._batches()) as batches,
+            ):
                 items = _timed(batches, report)
                 for window in self._windows:
                     self._do(window, items, writer, progress)
@@ -214,7 +218,7 @@ class _Run:
             finally:
                 writer.close()
         report.signal = self._stop.signal
-        report.model_seconds = self._detector.seconds
+        report.model_seconds = self._detector.seconds / todo.backend.lanes
         return report
 
     def _record_unusable(self, writer: ShardWriter) -> None:
@@ -279,15 +283,20 @@ class _Run:
         self, window: Window, items: Iterable[Batch | Failure | None]
     ) -> Iterator[Regions | Failure]:
         """What becomes of a window's missing pictures; after a signal, of no further batch."""
-        for item in items:
-            if item is None or self._stop.signal is not None:
-                return
-            pictures = [item] if isinstance(item, Failure) else item.pictures
-            if window.missing.isdisjoint(picture.image_id for picture in pictures):
-                continue  # done by an earlier run
-            for result in [item] if isinstance(item, Failure) else self._detector.regions(item):
-                if result.image_id in window.missing:
-                    yield result
+
+        def wanted() -> Iterator[Batch | Failure]:
+            for item in items:
+                if item is None or self._stop.signal is not None:
+                    return
+                pictures = [item] if isinstance(item, Failure) else item.pictures
+                if not window.missing.isdisjoint(picture.image_id for picture in pictures):
+                    yield item  # else done by an earlier run
+
+        def found(item: Batch | Failure) -> list[Regions | Failure]:
+            return [item] if isinstance(item, Failure) else list(self._detector.regions(item))
+
+        for results in side_by_side(found, wanted(), self._todo.backend.lanes):
+            yield from (result for result in results if result.image_id in window.missing)
 
     def _count_error(self, image_id: str, reason: str) -> None:
         self._errors += 1

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -24,9 +24,10 @@ from features.given_boxes import GivenBoxes
 from features.progress import say
 from features.schema import Regions, box_geometry, check_regions
 
-__all__ = ["Batch", "Detector", "DetectorBroken", "ahead", "form_batches"]
+__all__ = ["Batch", "Detector", "DetectorBroken", "ahead", "form_batches", "side_by_side"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 WAITING_BYTES = 1 << 28
 """Prepared pictures that may wait for others of their shape: 256 MiB."""
@@ -126,11 +127,38 @@ def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
             thread.shutdown(cancel_futures=True)
 
 
+def side_by_side(work: Callable[[T], R], items: Iterable[T], lanes: int) -> Generator[R, None, None]:
+    """Results of ``work`` in the order of the items, so many of which are worked on at a time.
+
+    Each lane is a thread with its share of torch's threads. One item waits beside those that are worked on;
+    errors, of the items too, come in their place.
+    """
+    if lanes == 1:
+        yield from map(work, items)
+        return
+    n_threads = torch.get_num_threads()
+    share = max(1, n_threads // lanes)
+    with ThreadPoolExecutor(lanes, "lane", torch.set_num_threads, (share,)) as threads:
+        waiting: deque[Future[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(threads.submit(work, item))
+                if len(waiting) > lanes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            threads.shutdown(cancel_futures=True)
+            torch.set_num_threads(n_threads)  # threads begun later would have the share
+
+
 class Detector:
     """Runs a back end over batches, in pieces where memory does not hold a whole one or it fails on one.
 
+    Several threads may share it: all that they could lose to each other is one of a count.
+
     Attributes:
-        seconds: Spent inside the back end.
+        seconds: Spent inside the back end, by all threads.
     """
 
     def __init__(self, backend: Backend) -> None:

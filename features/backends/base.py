@@ -134,6 +134,11 @@ class Backend(ABC):
     preprocessor: Preprocessor
     """RGB picture -> (3, H, W) tensor; small and picklable, so that decode workers can run it."""
 
+    @property
+    def lanes(self) -> int:
+        """Batches that it best works on at a time, in a thread each, which share torch's threads."""
+        return 1
+
     @abstractmethod
     def description(self) -> dict[str, Any]:
         """All that changes the numbers (weights, resize, colours, selection), JSON-able and stable."""

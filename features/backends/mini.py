@@ -302,6 +302,16 @@ class MiniBackend(Backend):
         self.preprocessor = SquashPreprocessor()
         self.model = model.eval().to(device)
 
+    @property
+    def lanes(self) -> int:
+        """Two on a processor of several cores.
+
+        All cores on one batch wait for the slowest at every layer, and while one runs Python. Of two batches
+        with half of the cores each, the other goes on (benchmarks/extraction_cpu.py). More would take more
+        memory.
+        """
+        return 2 if self.device.type == "cpu" and torch.get_num_threads() > 1 else 1
+
     def description(self) -> dict[str, Any]:
         """See :class:`Backend`."""
         return {

@@ -24,7 +24,7 @@ FRAME_TEXTS: dict[str, tuple[str, str]] = {
     "flag_repeated": ("重复用词", "Repetition"),
     "flag_unknown": ("含 [UNK]", "[UNK]"),
     "flag_undetected": ("提到未检测到的物体", "Object not detected"),
-    "flag_alike": ("与其他图片雷同", "Same as others"),
+    "flag_alike": ("与其他图片雷同", "Near-duplicates"),
     "differing": ("只看不同的", "Only differing"),
     "clear_filters": ("清除筛选", "Clear filters"),
     "clear_range": ("取消 {range}", "Clear {range}"),

@@ -251,7 +251,7 @@ def test_mistakes_are_counted_by_kind_and_listed(page: AppTest) -> None:
     labels = [option.content for option in page.segmented_control(key="fault").proto.options]
     assert "与其他图片雷同 (3)" in labels
     page.segmented_control(key="fault").set_value("alike").run()
-    assert text(page).count("另有 2 张相同") == 3
+    assert text(page).count("另有 2 张雷同") == 3
 
 
 def test_words_light_up_the_regions_that_they_rest_on(

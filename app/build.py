@@ -22,6 +22,7 @@ from eval.protocols import Protocol, find_protocol
 from eval.scorer import Scorer
 from eval.segmentation import SegmentationCache, already_cut
 from eval.tag_recall import detections_of_predictions
+from features.allocator import give_back_freed_memory
 
 PROTOCOL = "aic-icc"
 """The headline protocol; its words are also what lengths are counted in."""
@@ -69,7 +70,8 @@ def build_index(
     pictures = _pictures(image_ids, references, detected, tags)
     missing = _Missing(list(words), detected)
     undetected = [missing.column(image_ids, each.table) for each in written]
-    del told, detected, missing  # before the references are counted, which takes most
+    del told, detected, missing
+    give_back_freed_memory()  # to whoever counts the references, which takes most
     scored = list(_scored(written, image_ids, references))
     return Index(
         Meta(key=key, systems=tuple(meta for meta, _ in scored), tags=tuple(tags)),
@@ -174,8 +176,9 @@ def _scored(
 ) -> Iterator[tuple[SystemMeta, dict[str, pa.Array]]]:
     """Each system's scores over the pictures of which it has captions and people have, as columns."""
     said = [each.texts(image_ids) for each in written]
-    people = set(chain.from_iterable(references.captions.values()))
-    protocol = _protocol([people, *(set(texts.values()) for texts in said)])
+    protocol = _protocol(
+        [set(chain.from_iterable(references.captions.values())), *(set(texts.values()) for texts in said)]
+    )
     scorers: dict[frozenset[str], Scorer] = {}
     for system, texts in zip(written, said, strict=True):
         pictures = frozenset(texts.keys() & references.captions.keys())

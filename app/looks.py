@@ -44,10 +44,10 @@ def card(image: bytes | str, texts: Sequence[str], no_caption: str, chips: Seque
     return f'<div class="ts-card">{top}{said}{below}</div>'
 
 
-def cider_chip(cider: float) -> str:
-    """CIDEr of one picture, coloured."""
+def cider_chip(cider: float, of: str = "") -> str:
+    """CIDEr of one picture, coloured; ``of`` stands before it."""
     grade = "good" if cider >= GOOD_CIDER else "fair" if cider >= FAIR_CIDER else "poor"
-    return chip(f"CIDEr {cider:.2f}", grade)
+    return chip(f"{of}CIDEr {cider:.2f}", grade)
 
 
 def chip(text: str, kind: str = "", title: str = "") -> str:

@@ -73,7 +73,7 @@ mark.n4 { background: rgba(var(--ts-mark), .38); }
 .ts-bar .loss { background: #d97706; }
 .ts-key { display: inline-block; min-width: 1.6em; padding: 0 .4em; border: 1px solid var(--ts-line);
   border-radius: .3rem; text-align: center; font-family: ui-monospace, monospace; }
-.st-key-help, .st-key-script { height: 0; overflow: visible; }
+.st-key-script { height: 0; overflow: visible; }
 :focus-visible { outline: 2px solid #1f6feb; outline-offset: 2px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .9rem; padding-right: .9rem; }
@@ -109,10 +109,12 @@ _SCRIPT = """
     }
   }
   document.documentElement.lang = "LANGUAGE";
-  if (window.tushuoKeys) document.removeEventListener("keydown", window.tushuoKeys);
+  // On the body: what ends here does not reach Streamlit's own shortcuts, which listen to the document.
+  if (window.tushuoKeys) document.body.removeEventListener("keydown", window.tushuoKeys);
   window.tushuoKeys = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = event.target;
+    if (event.key.startsWith("Arrow") && at.closest("[role=slider], [type=range]")) event.stopPropagation();
     const writes = at.isContentEditable || ["TEXTAREA", "SELECT"].includes(at.tagName) ||
       (at.tagName === "INPUT" && !["checkbox", "radio", "range", "button"].includes(at.type));
     const key = { "/": ".st-key-q input", "?": ".st-key-help button" }[event.key];
@@ -121,7 +123,7 @@ _SCRIPT = """
     event.preventDefault();
     if (event.key === "?") found.click(); else { found.focus(); found.select(); }
   };
-  document.addEventListener("keydown", window.tushuoKeys);
+  document.body.addEventListener("keydown", window.tushuoKeys);
 })();
 """
 """The theme that the address asks for, and the keys that `st.button(shortcut=…)` does not know.

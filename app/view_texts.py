@@ -67,6 +67,7 @@ VIEW_TEXTS: dict[str, tuple[str, str]] = {
         "Two or more caption files are needed: --predictions a.json b.json",
     ),
     "outcome": ("胜负", "Outcome"),
+    "overall": ("全部图片的得分", "Scores of all pictures"),
     "n_differing": (
         "{total} 张图片中有 {count} 张描述不同",
         "The captions of {count} of {total} pictures differ",

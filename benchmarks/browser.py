@@ -222,7 +222,7 @@ class Reader:
     def open(self, query: str = "") -> None:
         """Load an address, until a page of pictures is painted and the script has ended."""
         self.page.goto(self.address + query)
-        self.page.wait_for_selector(".st-key-help button")  # the last thing on the page
+        self.page.wait_for_selector(".stApp[data-test-script-state=notRunning] .st-key-help button")
         self.page.wait_for_function(
             "() => { const all = [...document.querySelectorAll('.ts-card img')];"
             " return all.length && all.every((each) => each.complete); }"

@@ -244,6 +244,28 @@ def test_compared_systems_differ_and_win_and_lose(page: AppTest) -> None:
     assert "Δ CIDEr +" in shown
 
 
+def test_compared_systems_stand_in_the_order_of_the_address(page: AppTest) -> None:
+    page.query_params.update({"view": "compare", "against": ["second", "first"]})
+    shown = text(page.run())
+    assert "second 对 first（CIDEr）：胜 1，平 0，负 1" in shown
+    assert "1. 一个人在骑自行车" in shown
+    assert shown.count("1. CIDEr") == shown.count("2. CIDEr") == 2
+    assert page.multiselect(key="against").value == ["second", "first"]
+
+
+def test_mistakes_are_searched_and_without_scores_the_longest_captions_are_listed(
+    page: AppTest, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = arguments[: arguments.index("--references")]
+    monkeypatch.setattr(sys, "argv", ["browser.py", *unscored, "--language", "zh"])
+    page.query_params["view"] = "errors"
+    shown = text(page.run())
+    assert page.segmented_control(key="fault").value == "longest"
+    assert shown.index("&lt;script&gt;") < shown.index("一只狗在草地上奔跑")
+    page.text_input(key="q").set_value("奔跑").run()
+    assert n_cards(page) == 1
+
+
 def test_mistakes_are_counted_by_kind_and_listed(page: AppTest) -> None:
     page.query_params.update({"view": "errors", "system": "second"})
     page.run()

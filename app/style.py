@@ -114,9 +114,11 @@ _SCRIPT = """
   window.tushuoKeys = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = event.target;
-    if (event.key.startsWith("Arrow") && at.closest("[role=slider], [type=range]")) event.stopPropagation();
     const writes = at.isContentEditable || ["TEXTAREA", "SELECT"].includes(at.tagName) ||
       (at.tagName === "INPUT" && !["checkbox", "radio", "range", "button"].includes(at.type));
+    const itsOwn = event.key === "Escape" ? writes || at.closest("[role=dialog]") :
+      event.key.startsWith("Arrow") && at.closest("[role=slider], [type=range]");
+    if (itsOwn) event.stopPropagation();
     const key = { "/": ".st-key-q input", "?": ".st-key-help button" }[event.key];
     const found = !writes && key && document.querySelector(key);
     if (!found) return;
@@ -126,7 +128,8 @@ _SCRIPT = """
   document.body.addEventListener("keydown", window.tushuoKeys);
 })();
 """
-"""The theme that the address asks for, and the keys that `st.button(shortcut=…)` does not know.
+"""The theme that the address asks for, and the keys that `st.button(shortcut=…)` does not know
+or takes from the field that they are pressed in: Esc while somebody writes, arrows on a slider.
 
 Streamlit has no way to set a session's theme but its own address option, which it drops when the address
 changes; so the theme stands in ours too, and the page is opened again with Streamlit's where it has another.

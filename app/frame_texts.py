@@ -14,6 +14,8 @@ FRAME_TEXTS: dict[str, tuple[str, str]] = {
     "filters": ("筛选", "Filters"),
     "search": ("搜索", "Search"),
     "search_hint": ("描述、人工描述或文件名（按 / 键）", "captions, human captions or names (press /)"),
+    "regex": ("按正则表达式搜索", "Search by regular expression"),
+    "no_regex": ("搜索的内容不是正则表达式。", "The search is not a regular expression."),
     "tags": ("物体标签", "Object tags"),
     "any": ("不限", "Any"),
     "metric": ("指标", "Metric"),

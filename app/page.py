@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
+import pyarrow as pa
 import streamlit as st
 
 from app import looks
 from app.address import FAULTS, Address
-from app.choice import chosen
+from app.choice import chosen, matches
 from app.data import Collection
 from app.index import Ints, System
 from app.labels import Language, label
@@ -47,9 +49,10 @@ class Page:
     def rows(self, **changes: Any) -> Ints:
         """Rows of the pictures that pass the address's filters, some of which may be changed."""
         filters = self.address.changed(fault=self.fault, **changes).wanted
-        wanted = filters.q.strip().casefold()
+        wanted = filters.q.strip()
         made = self.live.texts() if wanted and self.system is None else {}
-        also = frozenset(image_id for image_id, text in made.items() if wanted in text.casefold())
+        hits = matches(pa.array(made.values(), pa.string()), wanted, filters.regex)
+        also = frozenset(compress(made, hits))
         marked = self.notes.marked if filters.flag == "marked" else frozenset()
         return chosen(self.collection.index, self.system, filters, marked, self.against, also)
 

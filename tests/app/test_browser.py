@@ -118,6 +118,16 @@ def test_filters_are_part_of_the_address_and_are_cleared_together(page: AppTest)
     assert not {"q", "tag", "length"} & set(page.query_params)
 
 
+def test_a_search_by_regular_expression_is_part_of_the_address_and_a_wrong_one_is_told(page: AppTest) -> None:
+    page.run().toggle(key="regex").set_value(True).run()
+    page.text_input(key="q").set_value("(草地|没有).*跑$").run()
+    assert page.query_params["regex"] == "1"
+    assert n_cards(page) == 1
+    page.text_input(key="q").set_value("(").run()
+    assert page.warning[0].value == "搜索的内容不是正则表达式。"
+    assert n_cards(page) == 0
+
+
 def test_an_address_with_filters_shows_them_in_the_widgets(page: AppTest) -> None:
     page.query_params.update(
         {"q": "狗", "score": "0.5-", "sort": "cider", "descending": "1", "flag": "marked"}

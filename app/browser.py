@@ -82,7 +82,7 @@ def frame(page: Page) -> None:
     """What every view has, before the view: where it stays in place, keys work while the rest is drawn."""
     with st.container(key="frame", horizontal=True, vertical_alignment="center"):
         view_switch(page)
-        help_button(page)
+        show_keys(page)
     with st.container(key="script"):
         st.html(style.script(page.address.theme, page.language), unsafe_allow_javascript=True)
 
@@ -100,24 +100,13 @@ def view_switch(page: Page) -> None:
     )
 
 
-def help_button(page: Page) -> None:
-    """The keys; the script presses it for the question mark."""
-    with st.container(key="help", width="content"):
-        if st.button(page.label("keys"), key="help-button", type="tertiary", icon=":material/keyboard:"):
-            show_keys(page)
-
-
 def show_keys(page: Page) -> None:
-    """A dialog with all keys."""
-
-    @st.dialog(page.label("keys"))
-    def dialog() -> None:
-        keys = ("/", "?", "←  →", "Esc", "M", "1 – 4", "0")
-        names = ("search", "help", "arrows", "escape", "mark", "vote", "tie")
-        pairs = zip(keys, names, strict=True)
-        st.html(looks.keys_table([(key, page.label(f"key_{name}")) for key, name in pairs]))
-
-    dialog()
+    """All keys, told by the web browser alone: whatever the server does, they show at once."""
+    keys = ("/", "?", "←  →", "Esc", "M", "1 – 4", "0")
+    names = ("search", "help", "arrows", "escape", "mark", "vote", "tie")
+    rows = [(key, page.label(f"key_{name}")) for key, name in zip(keys, names, strict=True)]
+    with st.container(key="help", width="content"):
+        st.html(looks.keys_popover(page.label("keys"), rows))
 
 
 if __name__ == "__main__":

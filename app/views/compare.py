@@ -95,7 +95,9 @@ def show_duel(page: Page, found: Duel) -> None:
 def chips(page: Page, row: int, lead: float) -> list[str]:
     """CIDEr of each system, and by how much the first is above the best of the others."""
     of = [(f"{place}. ", system.scores(row)) for place, system in enumerate(page.against, start=1)]
-    found = [looks.cider_chip(scores["cider"], place) for place, scores in of if "cider" in scores]
+    if len(said(page, row)) == 1:
+        of = [("", of[0][1])]
+    found = [looks.cider_chip(scores["cider"], name) for name, scores in of if "cider" in scores]
     return [*found, looks.chip(f"Δ CIDEr {lead:+.3f}")] if abs(lead) >= WIN else found
 
 

@@ -130,17 +130,34 @@ def test_keys_that_come_faster_than_pages_are_not_lost(page: Any) -> None:
     page.locator(".st-key-view-0 button").click()
     page.wait_for_selector(".ts-figure")
     settled(page)
-    page.locator(".ts-quiet").first.click()
-    for _ in range(5):
-        page.keyboard.press("Escape")
-        page.keyboard.press("?")  # while the list is drawn
-        page.get_by_role("dialog").get_by_text("显示快捷键").wait_for()
-        settled(page)
-        page.keyboard.press("Escape")
-        page.get_by_role("dialog").wait_for(state="detached")
-        page.go_back()
-        page.wait_for_selector(".ts-figure")
-        settled(page)
+    page.locator(".ts-quiet").first.click()  # away from the button that was clicked
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**picture=b.jpg**")
+    page.keyboard.press("ArrowRight")  # while b.jpg is drawn
+    page.wait_for_url("**picture=inner**")
+    settled(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")  # while the list is drawn
+    page.get_by_role("dialog").get_by_text("显示快捷键").wait_for()
+    page.wait_for_selector(".ts-card")
+    settled(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def test_a_field_keeps_the_keys_that_are_its_own(page: Any, address: str) -> None:
+    page.goto(f"{address}?picture=b.jpg")
+    page.wait_for_selector(".ts-figure")
+    settled(page)
+    page.locator(".st-key-least input").press("ArrowRight")
+    page.wait_for_url("**least=0.25**")
+    settled(page)
+    page.get_by_text("修改描述").first.click()
+    page.get_by_label("描述", exact=True).first.fill("一个人")
+    page.keyboard.press("Escape")
+    settled(page)
+    assert page.get_by_label("描述", exact=True).first.input_value() == "一个人"
+    assert "picture=b.jpg" in page.url
 
 
 def test_a_part_of_a_chart_that_is_marked_filters_the_gallery(page: Any, address: str) -> None:

@@ -82,7 +82,8 @@ mark.n4 { background: rgba(var(--ts-mark), .38); }
 :focus-visible { outline: 2px solid #1f6feb; outline-offset: 2px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .9rem; padding-right: .9rem; }
-  .st-key-help { position: absolute; } .ts-keys { display: none; }
+  .st-key-frame > :last-child { position: absolute; } .ts-keys { display: none; }
+  .st-key-view button { padding-left: .45rem; padding-right: .45rem; min-width: 0; }
   .st-key-toolbar > :first-child { flex: 1 1 100%; }
   .st-key-gallery { grid-template-columns: 1fr 1fr; gap: .6rem; }
   .ts-card p { margin: .4rem .5rem; font-size: .9rem; }

@@ -361,7 +361,7 @@ def test_a_tried_picture_shows_boxes_tags_and_captions_and_is_captioned_once(
     shown = text(page)
     assert shown.count("<rect") == 3
     assert "用时" in shown
-    assert shown.partition("ts-scroll")[2].count("<tr>") == 4  # a head and the three captions of the small beam
+    assert shown.partition("ts-scroll")[2].count("<tr>") == 4  # a head and three captions
     page.slider(key="least").set_value(0.8).run()
     assert text(page).count("<rect") == 1
     assert "用时" in text(page)

@@ -7,6 +7,7 @@ import errno
 import socket
 import sys
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -54,19 +55,26 @@ def serve(arguments: list[str], config: AppConfig) -> int:
     """Run Streamlit in this process; the page parses the same arguments again."""
     from streamlit.web import cli
 
-    threading.Thread(target=warm_up, daemon=True).start()
+    threading.Thread(target=warm_up, args=(config,), daemon=True).start()
     page = Path(__file__).with_name("browser.py")
     flags = [f"--{name}={value}" for name, value in streamlit_settings(config.port).items()]
     cli.main(["run", str(page), *flags, "--", *arguments], standalone_mode=False)
     return 0
 
 
-def warm_up() -> None:
-    """Load what the first reader would wait for: the views, the dictionary, the search."""
+def warm_up(config: AppConfig) -> None:
+    """Load what the first reader would wait for: views, dictionary, search, thumbnails of the first page."""
     from app import browser, choice, words
+    from app.address import SIZES
+    from app.data import open_collection
+    from app.thumbnails import thumbnail
 
     assert browser.PAGES  # noqa: S101  (imported for what that takes)
     choice.warm_up()
+    collection = open_collection(config)
+    for row in range(min(SIZES[0], len(collection.index))):
+        with suppress(ValueError):  # the page says why
+            thumbnail(collection, collection.index.image_id(row))
     words.words_of("图说")
 
 

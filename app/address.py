@@ -41,6 +41,8 @@ class Filters:
 
     q: str = ""
     """Text in captions, references or names."""
+    regex: bool = False
+    """Whether the text is a regular expression (RE2)."""
     tag: tuple[str, ...] = ()
     """Tags that a picture must have, all of them."""
     split: str = ""
@@ -62,7 +64,7 @@ class Filters:
         return sum(
             getattr(self, each.name) != each.default
             for each in fields(self)
-            if each.name not in ("metric", "sort", "descending")
+            if each.name not in ("regex", "metric", "sort", "descending")
         )
 
 
@@ -212,6 +214,7 @@ _READERS: dict[str, _Reader] = {
     "lang": _one_of(("zh", "en")),
     "theme": _one_of(("light", "dark")),
     "q": _text,
+    "regex": _flag,
     "tag": _texts,
     "split": _text,
     "flag": _one_of(FLAGS),

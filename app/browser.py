@@ -20,7 +20,7 @@ from app.live import live_captioner
 from app.notes import NotesRefused, open_notes
 from app.page import Page, bound, go, here, refuse
 from app.settings import AppConfig, settings_of
-from app.views.compare import compare
+from app.views.compare import MOST, compare
 from app.views.errors import errors
 from app.views.gallery import gallery
 from app.views.picture import picture_page
@@ -45,18 +45,15 @@ def main() -> None:
     config = settings_of(tuple(sys.argv[1:]))
     page = open_page(config, open_collection(config), here())
     st.html(style.sheet(page.address.columns))
+    frame(page)
     try:
         sidebar(page)
-        view_switch(page)
         if page.address.picture and page.address.view in ("gallery", "errors", "statistics"):
             picture_page(page, page.address.picture)
         else:
             PAGES[page.address.view](page)
     except NotesRefused as error:
         refuse(page, "not_read", str(error))
-    help_button(page)
-    with st.container(key="script"):
-        st.html(style.script(page.address.theme, page.language), unsafe_allow_javascript=True)
 
 
 def open_page(config: AppConfig, collection: Collection, address: Address) -> Page:
@@ -75,9 +72,19 @@ def open_page(config: AppConfig, collection: Collection, address: Address) -> Pa
 
 
 def compared(collection: Collection, address: Address) -> tuple[System, ...]:
-    """The systems that the address names, two to four; else the first ones."""
-    named = [system for system in collection.systems if system.name in address.against]
-    return tuple(named if len(named) > 1 else collection.systems)[:4]
+    """The systems that the address names, two to four, in its order; else the first ones."""
+    by_name = {system.name: system for system in collection.systems}
+    named = [by_name[name] for name in address.against if name in by_name]
+    return tuple(named if len(named) > 1 else collection.systems)[:MOST]
+
+
+def frame(page: Page) -> None:
+    """What every view has, before the view: where it stays in place, keys work while the rest is drawn."""
+    with st.container(key="frame", horizontal=True, vertical_alignment="center"):
+        view_switch(page)
+        show_keys(page)
+    with st.container(key="script"):
+        st.html(style.script(page.address.theme, page.language), unsafe_allow_javascript=True)
 
 
 def view_switch(page: Page) -> None:
@@ -89,27 +96,17 @@ def view_switch(page: Page) -> None:
         format_func=page.label,
         on_change=lambda: go(view=st.session_state.view or page.address.view, picture="", word=None),
         label_visibility="collapsed",
+        width="stretch",
     )
 
 
-def help_button(page: Page) -> None:
-    """The keys; the script presses it for the question mark."""
-    with st.container(key="help"):
-        if st.button(page.label("keys"), key="help-button", type="tertiary", icon=":material/keyboard:"):
-            show_keys(page)
-
-
 def show_keys(page: Page) -> None:
-    """A dialog with all keys."""
-
-    @st.dialog(page.label("keys"))
-    def dialog() -> None:
-        keys = ("/", "?", "←  →", "Esc", "M", "1 – 4", "0")
-        names = ("search", "help", "arrows", "escape", "mark", "vote", "tie")
-        pairs = zip(keys, names, strict=True)
-        st.html(looks.keys_table([(key, page.label(f"key_{name}")) for key, name in pairs]))
-
-    dialog()
+    """All keys, told by the web browser alone: whatever the server does, they show at once."""
+    keys = ("/", "?", "←  →", "Esc", "M", "1 – 4", "0")
+    names = ("search", "help", "arrows", "escape", "mark", "vote", "tie")
+    rows = [(key, page.label(f"key_{name}")) for key, name in zip(keys, names, strict=True)]
+    with st.container(key="help", width="content"):
+        st.html(looks.keys_popover(page.label("keys"), rows))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import nan
@@ -13,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from app.alike import count_alike
 from app.index import METRICS, PICTURES, SYSTEM, WORDS, Index, Meta, SystemMeta
 from app.sources import Captions, References
 from eval.diversity import UNKNOWN, repeats
@@ -22,6 +22,7 @@ from eval.protocols import Protocol, find_protocol
 from eval.scorer import Scorer
 from eval.segmentation import SegmentationCache, already_cut
 from eval.tag_recall import detections_of_predictions
+from features.allocator import give_back_freed_memory
 
 PROTOCOL = "aic-icc"
 """The headline protocol; its words are also what lengths are counted in."""
@@ -57,6 +58,7 @@ def build_index(
         systems: Taken one at a time: of a file only columns are kept when the next is read.
         references: What people said.
         detected: In the pictures; without it the tags beside the captions of the first system that has any.
+            Who calls had better not keep it.
 
     Raises:
         ValueError: References hold no token, or a file of captions cannot be used.
@@ -64,21 +66,20 @@ def build_index(
     words: dict[str, int] = {}
     written, told = _write_all(systems, image_ids, words)
     detected = detected or told or Detected(tags={}, counts={}, vocabulary=frozenset())
-    scores = _scores({each.name: each.texts(image_ids) for each in written}, references)
-    missing = _Missing(list(words), detected)
-    tables = [
-        _joined(each.table, _metrics(scores[each.name], image_ids), missing.column(image_ids, each.table))
-        for each in written
-    ]
     tags = sorted(frozenset[str]().union(*detected.tags.values()))
+    pictures = _pictures(image_ids, references, detected, tags)
+    missing = _Missing(list(words), detected)
+    undetected = [missing.column(image_ids, each.table) for each in written]
+    del told, detected, missing
+    give_back_freed_memory()  # to whoever counts the references, which takes most
+    scored = list(_scored(written, image_ids, references))
     return Index(
-        Meta(
-            key=key,
-            systems=tuple(_system_meta(each, scores[each.name]) for each in written),
-            tags=tuple(tags),
-        ),
-        _pictures(image_ids, references, detected, tags),
-        tables,
+        Meta(key=key, systems=tuple(meta for meta, _ in scored), tags=tuple(tags)),
+        pictures,
+        [
+            _joined(each.table, metrics, faults)
+            for each, (_, metrics), faults in zip(written, scored, undetected, strict=True)
+        ],
         pa.table({"word": pa.array(list(words), pa.string())}, schema=WORDS),
     )
 
@@ -90,7 +91,7 @@ class _Written:
     name: str
     unknown: int
     table: pa.Table
-    """A row a picture, with the columns of `_SAID`."""
+    """A row a picture, with the columns of `_SAID` and how many captions are alike."""
 
     def texts(self, image_ids: Sequence[str]) -> dict[str, str]:
         """Picture id -> caption.
@@ -115,13 +116,12 @@ def _write_all(
     return written, told
 
 
-_SAID = pa.schema([each for each in SYSTEM if each.name not in (*METRICS, "undetected")])
+_SAID = pa.schema([each for each in SYSTEM if each.name not in (*METRICS, "alike", "undetected")])
 
 
 def _write(system: Captions, image_ids: Sequence[str], words: dict[str, int]) -> _Written:
     """The captions of a system as columns; ``words`` (word -> row) is added to."""
     cut = _protocol([{each.caption for each in system.predictions.values()}]).cut
-    twins = Counter(frozenset(cut(predicted.caption)) for predicted in system.predictions.values())
 
     def row(image_id: str) -> dict[str, Any]:
         predicted = system.predictions.get(image_id)
@@ -136,13 +136,14 @@ def _write(system: Captions, image_ids: Sequence[str], words: dict[str, int]) ->
             "words": [words.setdefault(token, len(words)) for token in tokens],
             "repeated": repeats(tokens),
             "unknown": UNKNOWN in predicted.caption,
-            "alike": twins[frozenset(tokens)] - 1,
         }
 
+    table = _table(_SAID, image_ids, row)
+    alike = count_alike(table.column("words").chunk(0))
     return _Written(
         name=system.name,
         unknown=system.unknown,
-        table=_table(_SAID, image_ids, row),
+        table=table.append_column(SYSTEM.field("alike"), pa.array(alike)),
     )
 
 
@@ -154,7 +155,6 @@ _NOTHING: dict[str, Any] = {
     "words": [],
     "repeated": False,
     "unknown": False,
-    "alike": 0,
 }
 """The row of a picture without a caption."""
 
@@ -171,21 +171,23 @@ def _protocol(sentences: Sequence[Collection[str]]) -> Protocol:
     )
 
 
-def _scores(systems: Mapping[str, Mapping[str, str]], references: References) -> dict[str, Scores | None]:
-    """Of each system over the pictures of which it has captions and people have; None where there is none."""
-    people = set(chain.from_iterable(references.captions.values()))
-    protocol = _protocol([people, *(set(texts.values()) for texts in systems.values())])
+def _scored(
+    written: Sequence[_Written], image_ids: Sequence[str], references: References
+) -> Iterator[tuple[SystemMeta, dict[str, pa.Array]]]:
+    """Each system's scores over the pictures of which it has captions and people have, as columns."""
+    said = [each.texts(image_ids) for each in written]
+    protocol = _protocol(
+        [set(chain.from_iterable(references.captions.values())), *(set(texts.values()) for texts in said)]
+    )
     scorers: dict[frozenset[str], Scorer] = {}
-    found: dict[str, Scores | None] = {}
-    for name, texts in systems.items():
+    for system, texts in zip(written, said, strict=True):
         pictures = frozenset(texts.keys() & references.captions.keys())
-        if not pictures:
-            found[name] = None
-            continue
-        if pictures not in scorers:
-            scorers[pictures] = Scorer({each: references.captions[each] for each in pictures}, protocol)
-        found[name] = scorers[pictures].score({each: texts[each] for each in pictures})
-    return found
+        scores = None
+        if pictures:
+            if pictures not in scorers:
+                scorers[pictures] = Scorer({each: references.captions[each] for each in pictures}, protocol)
+            scores = scorers[pictures].score({each: texts[each] for each in pictures})
+        yield _system_meta(system, scores), _metrics(scores, image_ids)
 
 
 def _system_meta(system: _Written, scores: Scores | None) -> SystemMeta:

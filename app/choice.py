@@ -38,7 +38,7 @@ def chosen(
     """
     kept = np.ones(len(index), np.bool_)
     if filters.q.strip():
-        kept &= holds_text(index, system, filters.q.strip()) | _of(index, also)
+        kept &= holds_text(index, system, filters.q.strip(), filters.regex) | _of(index, also)
     for tag in filters.tag:
         kept &= _has_tag(index, tag)
     if filters.split:
@@ -54,15 +54,32 @@ def chosen(
     return _sorted(rows, index, system, filters, against)
 
 
-def holds_text(index: Index, system: System | None, text: str) -> Mask:
+def holds_text(index: Index, system: System | None, text: str, regex: bool = False) -> Mask:
     """(N,) where name, caption or references hold the text, whatever its case."""
-    found = _matches(index.column("image_id"), text)
+    found = matches(index.column("image_id"), text, regex)
     if system is not None:
-        found |= _matches(system.column("caption"), text)
+        found |= matches(system.column("caption"), text, regex)
     references = index.column("references")
-    hits = np.flatnonzero(_matches(references.flatten(), text))
+    hits = np.flatnonzero(matches(references.flatten(), text, regex))
     found[pc.list_parent_indices(references).to_numpy()[hits]] = True
     return found
+
+
+def matches(texts: pa.Array, text: str, regex: bool = False) -> Mask:
+    """(N,) where one of the texts is held, or fits; nothing fits what is no regular expression."""
+    match = pc.match_substring_regex if regex else pc.match_substring
+    if regex and not is_regex(text):
+        return np.zeros(len(texts), np.bool_)
+    return match(texts, text, ignore_case=True).fill_null(False).to_numpy(zero_copy_only=False).copy()
+
+
+def is_regex(text: str) -> bool:
+    """Whether RE2 takes it; whatever it takes is searched in linear time."""
+    try:
+        pc.match_substring_regex(pa.array([""]), text)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def flagged(index: Index, system: System | None, flag: str, marked: Names[str] = ()) -> Mask:
@@ -113,11 +130,6 @@ def _of(index: Index, image_ids: Names[str]) -> Mask:
     found = np.zeros(len(index), np.bool_)
     found[[row for image_id in image_ids if (row := index.row(image_id)) is not None]] = True
     return found
-
-
-def _matches(texts: object, text: str) -> Mask:
-    found = pc.match_substring(texts, text, ignore_case=True)
-    return found.fill_null(False).to_numpy(zero_copy_only=False).copy()
 
 
 def _has_tag(index: Index, tag: str) -> Mask:

@@ -129,10 +129,10 @@ class _Inputs:
         """Made of the files."""
         references = read_references(self.config.references, self.image_ids)
         systems = read_systems(self.config.predictions, self.image_ids, references.numbers)
-        detected = None
-        if self.store is not None:
-            detected = detected_in_regions(self.image_ids, self.store, self.lexicon)
-        return build_index(self.key, self.image_ids, systems, references, detected)
+        return build_index(self.key, self.image_ids, systems, references, self._detected())
+
+    def _detected(self) -> Detected | None:
+        return None if self.store is None else detected_in_regions(self.image_ids, self.store, self.lexicon)
 
 
 def _make_in_a_process_of_its_own(config: AppConfig, n_pictures: int) -> None:

@@ -8,7 +8,7 @@ the disk. Row i of every table is picture i, in the order of the ids.
                      the regions file), tags (rows of the list of tags), references
 ``system-N.arrow``   caption (null: none), log_prob, score, alternatives; bleu-4, rouge-l, cider (NaN: no
                      references); words (rows of the list of words), repeated, unknown, alike (how many other
-                     pictures have a caption of the same words), undetected (objects named, not detected)
+                     pictures have nearly the same caption), undetected (objects named, not detected)
 ``words.arrow``      every word of a caption of any system
 ``meta.json``        the key, and what is true of all: tags, names, numbers of all pictures together
 ===================  ========================================================================================

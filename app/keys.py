@@ -41,7 +41,7 @@ def index_key(image_ids: Sequence[str], captions: Iterable[Path | None], stores:
 @cache
 def _code() -> str:
     """Of all that makes an index: one that an older version made is not taken for this one's."""
-    ours = [files("app") / f"{name}.py" for name in ("build", "data", "index", "sources")]
+    ours = [files("app") / f"{name}.py" for name in ("alike", "build", "data", "index", "sources")]
     theirs = [each for each in files("eval").iterdir() if each.name.endswith(".py")]
     digest = hashlib.sha256()
     for source in (*ours, *sorted(theirs, key=lambda each: each.name)):

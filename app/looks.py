@@ -44,10 +44,10 @@ def card(image: bytes | str, texts: Sequence[str], no_caption: str, chips: Seque
     return f'<div class="ts-card">{top}{said}{below}</div>'
 
 
-def cider_chip(cider: float) -> str:
-    """CIDEr of one picture, coloured."""
+def cider_chip(cider: float, of: str = "") -> str:
+    """CIDEr of one picture, coloured; ``of`` stands before it."""
     grade = "good" if cider >= GOOD_CIDER else "fair" if cider >= FAIR_CIDER else "poor"
-    return chip(f"CIDEr {cider:.2f}", grade)
+    return chip(f"{of}CIDEr {cider:.2f}", grade)
 
 
 def chip(text: str, kind: str = "", title: str = "") -> str:
@@ -144,13 +144,18 @@ def win_bar(wins: int, ties: int, losses: int) -> str:
     return f'<div class="ts-bar" aria-hidden="true">{parts}</div>'
 
 
-def keys_table(rows: Sequence[tuple[str, str]]) -> str:
-    """Key and what it does."""
+def keys_popover(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    """A button, and what it opens: each key and what it does."""
     cells = "".join(
         f'<tr><td><span class="ts-key">{as_html(key)}</span></td><td>{as_html(what)}</td></tr>'
         for key, what in rows
     )
-    return f'<table class="ts-table"><tbody>{cells}</tbody></table>'
+    return (
+        f'<button type="button" class="ts-keys" popovertarget="ts-keys">{as_html(title)} '
+        '<span class="ts-key">?</span></button>'
+        f'<div id="ts-keys" popover role="dialog" aria-label="{as_html(title)}">{heading(title)}'
+        f'<table class="ts-table"><tbody>{cells}</tbody></table></div>'
+    )
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], numbers: set[int]) -> str:

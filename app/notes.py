@@ -15,6 +15,7 @@ Everything lies in one folder, each thing in a file of its own that other progra
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import threading
@@ -33,6 +34,8 @@ from eval.lines import cell_text, plain_cell
 TIE = "tie"
 """What a vote says that finds no caption the best."""
 VOTE_COLUMNS = ("image_id", "best", "systems")
+LONGEST_FILE = 120
+"""Characters of a file's name, of which one that is not ASCII takes nine."""
 LONGEST_NAME = 60
 
 T = TypeVar("T")
@@ -103,7 +106,10 @@ class Notes:
             _write(self._corrections_path(system), [asdict(found[each]) for each in sorted(found)])
 
     def _corrections_path(self, system: str) -> Path:
-        return self.folder / "corrections" / f"{quote(system, safe=' ()')[:120]}.json"
+        name = quote(system, safe=" ()", errors="surrogateescape")
+        if len(name) > LONGEST_FILE:  # where two are cut to the same, their hashes tell them apart
+            name = f"{name[:LONGEST_FILE]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+        return self.folder / "corrections" / f"{name}.json"
 
     @property
     def votes(self) -> Votes:

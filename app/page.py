@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
+import pyarrow as pa
 import streamlit as st
 
 from app import looks
-from app.address import Address
-from app.choice import chosen
+from app.address import FAULTS, Address
+from app.choice import chosen, matches
 from app.data import Collection
 from app.index import Ints, System
 from app.labels import Language, label
@@ -38,12 +40,19 @@ class Page:
         """The words for ``key`` in the page's language."""
         return label(key, self.language, **values)
 
+    @property
+    def fault(self) -> str:
+        """Which mistakes are looked at; the longest captions, not the worst, where nothing is scored."""
+        scored = self.system is not None and self.system.meta.scored
+        return FAULTS[-1] if self.address.fault == FAULTS[0] and not scored else self.address.fault
+
     def rows(self, **changes: Any) -> Ints:
         """Rows of the pictures that pass the address's filters, some of which may be changed."""
-        filters = self.address.changed(**changes).wanted
-        wanted = filters.q.strip().casefold()
+        filters = self.address.changed(fault=self.fault, **changes).wanted
+        wanted = filters.q.strip()
         made = self.live.texts() if wanted and self.system is None else {}
-        also = frozenset(image_id for image_id, text in made.items() if wanted in text.casefold())
+        hits = matches(pa.array(made.values(), pa.string()), wanted, filters.regex)
+        also = frozenset(compress(made, hits))
         marked = self.notes.marked if filters.flag == "marked" else frozenset()
         return chosen(self.collection.index, self.system, filters, marked, self.against, also)
 

@@ -73,10 +73,17 @@ mark.n4 { background: rgba(var(--ts-mark), .38); }
 .ts-bar .loss { background: #d97706; }
 .ts-key { display: inline-block; min-width: 1.6em; padding: 0 .4em; border: 1px solid var(--ts-line);
   border-radius: .3rem; text-align: center; font-family: ui-monospace, monospace; }
-.st-key-help, .st-key-script { height: 0; overflow: visible; }
+.ts-keys { background: none; border: 0; color: inherit; padding: .3rem; cursor: pointer;
+  white-space: nowrap; }
+#ts-keys { background: Canvas; color: CanvasText; border: 1px solid var(--ts-line); border-radius: .6rem;
+  padding: 1rem 1.5rem; box-shadow: 0 .5rem 2rem rgba(0, 0, 0, .3); }
+#ts-keys::backdrop { background: rgba(0, 0, 0, .3); }
+.st-key-script { height: 0; overflow: visible; }
 :focus-visible { outline: 2px solid #1f6feb; outline-offset: 2px; }
 @media (max-width: 640px) {
   .stMainBlockContainer { padding-left: .9rem; padding-right: .9rem; }
+  .st-key-frame > :last-child { position: absolute; } .ts-keys { display: none; }
+  .st-key-view button { padding-left: .45rem; padding-right: .45rem; min-width: 0; }
   .st-key-toolbar > :first-child { flex: 1 1 100%; }
   .st-key-gallery { grid-template-columns: 1fr 1fr; gap: .6rem; }
   .ts-card p { margin: .4rem .5rem; font-size: .9rem; }
@@ -109,22 +116,26 @@ _SCRIPT = """
     }
   }
   document.documentElement.lang = "LANGUAGE";
-  if (window.tushuoKeys) document.removeEventListener("keydown", window.tushuoKeys);
+  // On the body: what ends here does not reach Streamlit's own shortcuts, which listen to the document.
+  if (window.tushuoKeys) document.body.removeEventListener("keydown", window.tushuoKeys);
   window.tushuoKeys = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = event.target;
     const writes = at.isContentEditable || ["TEXTAREA", "SELECT"].includes(at.tagName) ||
       (at.tagName === "INPUT" && !["checkbox", "radio", "range", "button"].includes(at.type));
-    const key = { "/": ".st-key-q input", "?": ".st-key-help button" }[event.key];
+    const itsOwn = writes || document.querySelector("#ts-keys:popover-open");
+    if (event.key === "Escape" && itsOwn) event.stopPropagation();
+    const key = { "/": ".st-key-q input", "?": "#ts-keys" }[event.key];
     const found = !writes && key && document.querySelector(key);
     if (!found) return;
     event.preventDefault();
-    if (event.key === "?") found.click(); else { found.focus(); found.select(); }
+    if (event.key === "?") found.togglePopover(); else { found.focus(); found.select(); }
   };
-  document.addEventListener("keydown", window.tushuoKeys);
+  document.body.addEventListener("keydown", window.tushuoKeys);
 })();
 """
-"""The theme that the address asks for, and the keys that `st.button(shortcut=…)` does not know.
+"""The theme that the address asks for, and the keys that `st.button(shortcut=…)` does not know
+or, like Esc, takes from a field that somebody writes in.
 
 Streamlit has no way to set a session's theme but its own address option, which it drops when the address
 changes; so the theme stands in ours too, and the page is opened again with Streamlit's where it has another.

@@ -24,7 +24,7 @@ def thumbnail(collection: Collection, image_id: str) -> bytes:
         ValueError: There is no such picture.
     """
     path = collection.path(image_id)
-    return collection.cache.file(_name(path, THUMBNAIL_SIDE), lambda: jpeg(read_image(path), THUMBNAIL_SIDE))
+    return collection.cache.file(_name(path, THUMBNAIL_SIDE), lambda: _small(path, THUMBNAIL_SIDE))
 
 
 def picture(collection: Collection, image_id: str) -> bytes:
@@ -35,7 +35,11 @@ def picture(collection: Collection, image_id: str) -> bytes:
 
 @lru_cache(maxsize=32)
 def _picture(path: Path, name: str) -> bytes:
-    return jpeg(read_image(path), PICTURE_SIDE)
+    return _small(path, PICTURE_SIDE)
+
+
+def _small(path: Path, side: int) -> bytes:
+    return jpeg(read_image(path, side=2 * side), side)  # twice: what is smoothed keeps its edges
 
 
 def _name(path: Path, side: int) -> str:

@@ -67,6 +67,7 @@ VIEW_TEXTS: dict[str, tuple[str, str]] = {
         "Two or more caption files are needed: --predictions a.json b.json",
     ),
     "outcome": ("胜负", "Outcome"),
+    "overall": ("全部图片的得分", "Scores of all pictures"),
     "n_differing": (
         "{total} 张图片中有 {count} 张描述不同",
         "The captions of {count} of {total} pictures differ",
@@ -104,11 +105,13 @@ VIEW_TEXTS: dict[str, tuple[str, str]] = {
         "The caption names an object that was not detected (the idea of CHAIR; or the detector missed it).",
     ),
     "fault_alike_note": (
-        "与其他图片的描述用词完全相同（不计次序和重复），最常见的在前。",
-        "Other pictures' captions have the very same words (in any order); the most frequent first.",
+        "其他图片的描述用词相同（不计次序和重复），或只多、少一个词（至少四个词），或只换一个词（至少九个词）；"
+        "最常见的在前。",
+        "Other pictures' captions have the same words in any order, or one more or less (of four or more), "
+        "or one replaced (of nine or more); the most frequent first.",
     ),
     "not_detected": ("未检测到：{names}", "not detected: {names}"),
-    "as_others": ("另有 {count} 张相同", "same as {count} others"),
+    "as_others": ("另有 {count} 张雷同", "{count} others like it"),
     "n_words": ("{count} 个词", "{count} words"),
     # Statistics
     "statistics_empty": ("没有可统计的内容。", "There is nothing to count."),

@@ -221,8 +221,10 @@ class Reader:
 
     def open(self, query: str = "") -> None:
         """Load an address, until a page of pictures is painted and the script has ended."""
+        from tests.e2e.browsing import settled
+
         self.page.goto(self.address + query)
-        self.page.wait_for_selector(".st-key-help button")  # the last thing on the page
+        settled(self.page)
         self.page.wait_for_function(
             "() => { const all = [...document.querySelectorAll('.ts-card img')];"
             " return all.length && all.every((each) => each.complete); }"

@@ -152,13 +152,19 @@ def picture_path(root: Path, image_id: str) -> Path:
     return path
 
 
-def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS, *, side: int | None = None) -> Image.Image:
     """Decode a picture file to upright 8-bit RGB.
+
+    Args:
+        path: Of the file.
+        max_pixels: More are not decoded.
+        side: For a small copy to be looked at: pixels that suffice on each side. A large JPEG is then decoded
+            at a half, a quarter or an eighth of its size, in as much less time. Never for a detector.
 
     Raises:
         ImageError: Whatever is wrong with it: missing, empty, truncated, not a picture, too large.
     """
-    return decode_image(read_bytes(path), max_pixels)
+    return decode_image(read_bytes(path), max_pixels, side=side)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -178,8 +184,8 @@ def read_bytes(path: Path) -> bytes:
         raise ImageError(f"cannot be read: {error.strerror or error}") from error
 
 
-def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode the bytes of a picture file (an upload, say) to upright 8-bit RGB.
+def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, *, side: int | None = None) -> Image.Image:
+    """Decode the bytes of a picture file (an upload, say) to upright 8-bit RGB; ``side``: see `read_image`.
 
     Raises:
         ImageError: Whatever is wrong with them.
@@ -189,7 +195,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     if data[4:12] in _HEIC_BRANDS and b"avif" not in data[:64]:
         raise ImageError("HEIC is not read; convert it to JPEG or PNG")
     try:
-        return _decode(BytesIO(data), max_pixels)
+        return _decode(BytesIO(data), max_pixels, side)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -202,11 +208,13 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageError(f"broken picture data: {str(error) or type(error).__name__}") from error
 
 
-def _decode(file: BinaryIO, max_pixels: int) -> Image.Image:
+def _decode(file: BinaryIO, max_pixels: int, side: int | None) -> Image.Image:
     with Image.open(file, formats=FORMATS) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ImageError(f"{width}x{height} pixels; at most {max_pixels} are decoded")
+        if side is not None:
+            image.draft(None, (side, side))  # of JPEG alone
         image.load()
         deep = _black_and_white(image)  # asked first: what is turned has forgotten its format and tags
         upright = _upright(image)

@@ -55,6 +55,7 @@ a signal ends a run, are answered once, in ``features.locks`` and ``features.sto
 pictures); how flags and YAML become settings, in ``features.arguments``.
 """
 MORE_ARROWS = {
+    "app.build": ("features.allocator",),
     "captioning.corpora": ("features.oscar_tsv",),
     "captioning.validate": ("features.images",),
     "captioning.captioner": ("features.extract", "features.images"),

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
 from app import looks
 from app.choice import pages
 from app.index import Ints
-from app.page import Page, bound, go, live_captions, taker
+from app.page import Page, bound, go, here, live_captions, taker
 from app.thumbnails import thumbnail
 from features.images import ImageError
 
-Remark = Callable[[int], str]
-"""Row -> what else to say on its card; nothing where it is empty."""
+Chips = Callable[[int], Sequence[str]]
+"""Row -> short remarks on its card, as markup."""
 Say = Callable[[int], Sequence[str]]
 """Row -> its captions."""
 
 
-def cards(page: Page, rows: Ints, remark: Remark | None = None, say: Say | None = None) -> None:
+def cards(page: Page, rows: Ints, chips: Chips | None = None, say: Say | None = None) -> None:
     """A page of the rows, or what to say where there are none.
 
     Args:
         page: The page.
         rows: All that could be shown.
-        remark: What else to say of a picture.
+        chips: What stands for its score.
         say: What stands for its caption.
     """
     if not len(rows):
@@ -38,9 +39,10 @@ def cards(page: Page, rows: Ints, remark: Remark | None = None, say: Say | None 
     start = (number - 1) * page.address.size
     shown = rows[start : start + page.address.size].tolist()
     say = say or captions_of(page, shown)
+    chips = chips or partial(score_chips, page)
     with st.container(key="gallery"):
         for place, row in enumerate(shown):
-            card(page, place, row, say(row), remark(row) if remark else "")
+            card(page, place, row, say(row), chips(row))
     if n_pages > 1:
         pager(page, number, n_pages)
 
@@ -55,16 +57,17 @@ def captions_of(page: Page, rows: Sequence[int]) -> Say:
     return lambda row: [made[name(row)].said.caption] if name(row) in made else []
 
 
-def card(page: Page, place: int, row: int, texts: Sequence[str], remark: str) -> None:
+def score_chips(page: Page, row: int) -> list[str]:
+    """CIDEr of the caption, where it has one."""
+    scores = page.system.scores(row) if page.system is not None else {}
+    return [looks.cider_chip(scores["cider"])] if "cider" in scores else []
+
+
+def card(page: Page, place: int, row: int, texts: Sequence[str], chips: Sequence[str]) -> None:
     """One picture; the button lies over all of it."""
     image_id = page.collection.index.image_id(row)
-    chips = []
-    if page.system is not None and "cider" in (scores := page.system.scores(row)):
-        chips.append(looks.cider_chip(scores["cider"]))
     if image_id in page.notes.marked:
-        chips.append(looks.chip(f"⚑ {page.label('marked')}", "fair"))
-    if remark:
-        chips.append(looks.chip(remark))
+        chips = [*chips, looks.chip(f"⚑ {page.label('marked')}", "fair")]
     with st.container(key=f"card-{place}"):
         image = small_picture(page, image_id)
         alt = texts[0] if texts else image_id
@@ -95,16 +98,13 @@ def pager(page: Page, number: int, n_pages: int) -> None:
     with st.container(
         key="pager", horizontal=True, horizontal_alignment="center", vertical_alignment="center"
     ):
-        for key, target, shortcut in (
-            ("previous_page", number - 1, "Left"),
-            ("next_page", number + 1, "Right"),
-        ):
+        for key, by, shortcut in (("previous_page", -1, "Left"), ("next_page", 1, "Right")):
             st.button(
                 page.label(key),
                 key=key,
-                disabled=not 1 <= target <= n_pages,
-                on_click=go,
-                kwargs={"page": target},
+                disabled=not 1 <= number + by <= n_pages,
+                on_click=turn,
+                args=(by, n_pages),
                 shortcut=shortcut,
             )
             if key == "previous_page":
@@ -118,3 +118,8 @@ def pager(page: Page, number: int, n_pages: int) -> None:
                     width=110,
                 )
                 st.html(f"<span>{page.label('of_pages', pages=n_pages)}</span>", width="content")
+
+
+def turn(by: int, n_pages: int) -> None:
+    """Go so many pages on from the one in the address, which may be ahead of the one on the screen."""
+    go(page=min(max(1, min(here().page, n_pages) + by), n_pages))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 
 from app import looks
-from app.choice import neighbours
+from app.choice import neighbours, score_difference
 from app.duels import Duel, by_score, n_differing, vote_counts, vote_of
 from app.index import Ints, System
 from app.notes import TIE
@@ -16,6 +17,8 @@ from app.said import overlaps
 from app.thumbnails import picture
 from app.views.cards import cards
 from app.views.gallery import status, toolbar
+from app.views.picture import navigation
+from eval.metrics import METRIC_TITLES
 from eval.shown import shown
 from eval.significance import WIN
 from features.images import ImageError
@@ -37,9 +40,10 @@ def compare(page: Page) -> None:
     if row is not None:
         duel(page, row, rows)
     else:
-        toolbar(page)
+        toolbar(page, rows)
         status(page, len(rows))
-        cards(page, rows, lambda row: remark(page, row), lambda row: said(page, row))
+        leads = score_difference(page.against)
+        cards(page, rows, lambda row: chips(page, row, leads[row]), partial(said, page))
 
 
 def choose(page: Page) -> None:
@@ -62,8 +66,11 @@ def choose(page: Page) -> None:
 
 
 def outcome(page: Page, rows: Ints) -> None:
-    """Wins, ties and losses of the first system, by CIDEr and by votes."""
+    """Scores of all pictures; wins, ties and losses of the first system, by CIDEr and by votes."""
     first, *others = page.against
+    scores = {system.name: system.meta.overall for system in page.against if system.meta.scored}
+    if scores:
+        st.html(looks.scores_table(page.label("overall"), page.label("system"), scores))
     st.html(looks.quiet(page.label("n_differing", count=n_differing(page.against, rows), total=len(rows))))
     for other in others:
         show_duel(page, by_score(first, other, rows))
@@ -85,12 +92,13 @@ def show_duel(page: Page, found: Duel) -> None:
     st.html(looks.quiet(text) + looks.win_bar(found.wins, found.ties, found.losses))
 
 
-def remark(page: Page, row: int) -> str:
-    """By how much the first system's CIDEr differs from the second's."""
-    first, second = (system.scores(row).get("cider") for system in page.against[:2])
-    if first is None or second is None or abs(first - second) < WIN:
-        return ""
-    return f"Δ CIDEr {first - second:+.3f}"
+def chips(page: Page, row: int, lead: float) -> list[str]:
+    """CIDEr of each system, and by how much the first is above the best of the others."""
+    of = [(f"{place}. ", system.scores(row)) for place, system in enumerate(page.against, start=1)]
+    if len(said(page, row)) == 1:
+        of = [("", of[0][1])]
+    found = [looks.cider_chip(scores["cider"], name) for name, scores in of if "cider" in scores]
+    return [*found, looks.chip(f"Δ CIDEr {lead:+.3f}")] if abs(lead) >= WIN else found
 
 
 def said(page: Page, row: int) -> list[str]:
@@ -104,15 +112,14 @@ def said(page: Page, row: int) -> list[str]:
 def duel(page: Page, row: int, rows: Ints) -> None:
     """One picture, what each system says of it, and the keys to vote."""
     image_id = page.collection.index.image_id(row)
-    before, after, place = neighbours(row, rows)
-    way(page, before, after, place, len(rows))
+    navigation(page, row)
     left, right = st.columns([2, 3], gap="large")
     with left:
         whole_picture(page, image_id)
         st.html(looks.quiet(image_id))
     with right:
         contestants(page, row)
-        vote_buttons(page, image_id, after)
+        vote_buttons(page, image_id, after=neighbours(row, rows)[1])
 
 
 def whole_picture(page: Page, image_id: str) -> None:
@@ -121,31 +128,6 @@ def whole_picture(page: Page, image_id: str) -> None:
         st.markdown(looks.figure(picture(page.collection, image_id), alt=image_id), unsafe_allow_html=True)
     except (ImageError, ValueError) as error:
         refuse(page, "unreadable", str(error))
-
-
-def way(page: Page, before: int | None, after: int | None, place: int | None, total: int) -> None:
-    """Back, previous, next."""
-    name = page.collection.index.image_id
-    with st.container(key="navigation", horizontal=True, vertical_alignment="center"):
-        st.button(
-            page.label("back"),
-            key="back",
-            icon=":material/arrow_back:",
-            on_click=go,
-            kwargs={"picture": ""},
-            shortcut="Esc",
-        )
-        for key, target, shortcut in (("previous", before, "Left"), ("next", after, "Right")):
-            st.button(
-                page.label(key),
-                key=key,
-                disabled=target is None,
-                on_click=go,
-                kwargs={"picture": name(target) if target is not None else ""},
-                shortcut=shortcut,
-            )
-        if place is not None:
-            st.html(looks.quiet(f"{place + 1} / {total}"), width="content")
 
 
 def contestants(page: Page, row: int) -> None:
@@ -165,8 +147,7 @@ def contestants(page: Page, row: int) -> None:
 
 def score_note(system: System, row: int) -> str:
     """The picture's scores in a line."""
-    titles = {"cider": "CIDEr", "bleu-4": "BLEU-4", "rouge-l": "ROUGE-L"}
-    return " · ".join(f"{titles[name]} {value:.3f}" for name, value in system.scores(row).items())
+    return " · ".join(f"{METRIC_TITLES[name]} {value:.3f}" for name, value in system.scores(row).items())
 
 
 def vote_buttons(page: Page, image_id: str, after: int | None) -> None:

@@ -6,15 +6,16 @@ import streamlit as st
 
 from app import looks
 from app.export import MOST_ON_PAGE, Corrections, as_coco, as_page, as_table
+from app.index import Ints
 from app.page import Page
 
 
-def export_menu(page: Page) -> None:
-    """CSV, COCO results, HTML; each is made when it is asked for."""
+def export_menu(page: Page, rows: Ints) -> None:
+    """CSV, COCO results, HTML of some rows; each is made when it is asked for."""
     system = page.system
     if system is None:
         return
-    collection, rows = page.collection, page.rows()
+    collection = page.collection
     systems = page.against if page.address.view == "compare" else (system,)
     with st.popover(page.label("export"), icon=":material/download:"):
         st.html(looks.quiet(page.label("export_note", count=len(rows), most=MOST_ON_PAGE)))

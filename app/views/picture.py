@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -10,7 +11,7 @@ from app import looks
 from app.boxes import Seen, best_tags, filter_rows, region_names, select_rows
 from app.choice import neighbours
 from app.live import Made
-from app.page import Page, bound, go, live_captions, refuse, taker, write_note
+from app.page import Page, bound, go, here, live_captions, refuse, taker, write_note
 from app.thumbnails import picture
 from app.views.attention import attention_panel
 from app.views.captions import captions
@@ -47,7 +48,6 @@ def picture_page(page: Page, image_id: str) -> None:
 def navigation(page: Page, row: int | None) -> None:
     """Back, previous, next among the pictures that the filters leave; mark."""
     before, after, place = neighbours(row, rows := page.rows())
-    name = page.collection.index.image_id
     with st.container(key="navigation", horizontal=True, vertical_alignment="center"):
         st.button(
             page.label("back"),
@@ -57,19 +57,31 @@ def navigation(page: Page, row: int | None) -> None:
             kwargs={"picture": "", "word": None},
             shortcut="Esc",
         )
-        for key, target, shortcut in (("previous", before, "Left"), ("next", after, "Right")):
+        for key, by, target, shortcut in (("previous", -1, before, "Left"), ("next", 1, after, "Right")):
             st.button(
                 page.label(key),
                 key=key,
                 disabled=target is None,
-                on_click=go,
-                kwargs={"picture": name(target) if target is not None else "", "word": None},
+                on_click=step,
+                args=(page, by),
                 shortcut=shortcut,
             )
         if place is not None:
             st.html(looks.quiet(f"{place + 1} / {len(rows)}"), width="content")
         if row is not None:
-            mark_button(page, name(row))
+            mark_button(page, page.collection.index.image_id(row))
+
+
+def step(page: Page, by: int) -> None:
+    """Go to the picture before (-1) or after (1) the one in the address.
+
+    That need not be the one of the page that was clicked: keys may come faster than pages.
+    """
+    index, address = page.collection.index, here()
+    before, after, _ = neighbours(index.row(address.picture), replace(page, address=address).rows())
+    target = before if by < 0 else after
+    if target is not None:
+        go(picture=index.image_id(target), word=None)
 
 
 def mark_button(page: Page, image_id: str) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import looks
 from app.address import FLAGS, Address, Range
+from app.choice import is_regex
 from app.index import METRICS, System
 from app.labels import LANGUAGES
 from app.notes import LONGEST_NAME
@@ -51,6 +52,9 @@ def choose_system(page: Page) -> None:
 def filters(page: Page) -> None:
     """Which pictures."""
     index, asked = page.collection.index, page.address.filters
+    st.toggle(page.label("regex"), key=bound("regex", asked.regex), on_change=taker("regex"))
+    if asked.regex and not is_regex(asked.q.strip()):
+        st.warning(page.label("no_regex"))
     if index.tag_counts:
         st.multiselect(
             page.label("tags"),

@@ -12,13 +12,17 @@ from app.address import ANY, Range
 from app.figures import length_bins, score_bins, score_by_boxes, tag_counts, word_counts
 from app.index import METRICS, System
 from app.page import Page, bound, go
-from app.views.gallery import status
+from app.views.exports import export_menu
+from app.views.gallery import search_field, status
 from eval.metrics import METRIC_TITLES
 
 
 def statistics(page: Page) -> None:
     """Charts; the part that is marked in one of them becomes a filter."""
     rows = page.rows()
+    with st.container(key="toolbar", horizontal=True, vertical_alignment="bottom"):
+        search_field(page)
+        export_menu(page, rows)
     with st.container(horizontal=True, vertical_alignment="center"):
         status(page, len(rows))
         st.button(

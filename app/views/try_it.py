@@ -9,7 +9,7 @@ import streamlit as st
 from app import looks
 from app.boxes import Seen
 from app.live import NoCaptioner, Tried
-from app.page import Page, refuse
+from app.page import Page, go, refuse
 from app.settings import MAX_UPLOAD_MB
 from app.views.attention import attention_panel
 from app.views.captions import LIVE
@@ -46,10 +46,18 @@ def try_page(page: Page) -> None:
 
 def given(page: Page) -> bytes | None:
     """The picture's file, uploaded or taken."""
-    uploaded = st.file_uploader(page.label("upload"), type=UPLOAD_TYPES, help=page.label("upload_help"))
+    uploaded = st.file_uploader(
+        page.label("upload"), type=UPLOAD_TYPES, help=page.label("upload_help"), on_change=forget_word
+    )
     if st.toggle(page.label("camera"), key="camera", help=page.label("camera_help")):
-        uploaded = st.camera_input(page.label("take"), label_visibility="collapsed") or uploaded
+        taken = st.camera_input(page.label("take"), label_visibility="collapsed", on_change=forget_word)
+        uploaded = taken or uploaded
     return None if uploaded is None else uploaded.getvalue()
+
+
+def forget_word() -> None:
+    """The word that was clicked is of the picture before."""
+    go(word=None)
 
 
 def captioned(page: Page, data: bytes) -> Tried | None:

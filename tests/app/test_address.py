@@ -36,6 +36,7 @@ addresses = st.builds(
     filters=st.builds(
         Filters,
         q=texts,
+        regex=st.booleans(),
         tag=lists,
         split=texts,
         flag=st.sampled_from(["", *FLAGS]),

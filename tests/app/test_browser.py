@@ -118,6 +118,16 @@ def test_filters_are_part_of_the_address_and_are_cleared_together(page: AppTest)
     assert not {"q", "tag", "length"} & set(page.query_params)
 
 
+def test_a_search_by_regular_expression_is_part_of_the_address_and_a_wrong_one_is_told(page: AppTest) -> None:
+    page.run().toggle(key="regex").set_value(True).run()
+    page.text_input(key="q").set_value("(草地|没有).*跑$").run()
+    assert page.query_params["regex"] == "1"
+    assert n_cards(page) == 1
+    page.text_input(key="q").set_value("(").run()
+    assert page.warning[0].value == "搜索的内容不是正则表达式。"
+    assert n_cards(page) == 0
+
+
 def test_an_address_with_filters_shows_them_in_the_widgets(page: AppTest) -> None:
     page.query_params.update(
         {"q": "狗", "score": "0.5-", "sort": "cider", "descending": "1", "flag": "marked"}
@@ -244,6 +254,28 @@ def test_compared_systems_differ_and_win_and_lose(page: AppTest) -> None:
     assert "Δ CIDEr +" in shown
 
 
+def test_compared_systems_stand_in_the_order_of_the_address(page: AppTest) -> None:
+    page.query_params.update({"view": "compare", "against": ["second", "first"]})
+    shown = text(page.run())
+    assert "second 对 first（CIDEr）：胜 1，平 0，负 1" in shown
+    assert "1. 一个人在骑自行车" in shown
+    assert shown.count("1. CIDEr") == shown.count("2. CIDEr") == 2
+    assert page.multiselect(key="against").value == ["second", "first"]
+
+
+def test_mistakes_are_searched_and_without_scores_the_longest_captions_are_listed(
+    page: AppTest, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unscored = arguments[: arguments.index("--references")]
+    monkeypatch.setattr(sys, "argv", ["browser.py", *unscored, "--language", "zh"])
+    page.query_params["view"] = "errors"
+    shown = text(page.run())
+    assert page.segmented_control(key="fault").value == "longest"
+    assert shown.index("&lt;script&gt;") < shown.index("一只狗在草地上奔跑")
+    page.text_input(key="q").set_value("奔跑").run()
+    assert n_cards(page) == 1
+
+
 def test_mistakes_are_counted_by_kind_and_listed(page: AppTest) -> None:
     page.query_params.update({"view": "errors", "system": "second"})
     page.run()
@@ -251,7 +283,7 @@ def test_mistakes_are_counted_by_kind_and_listed(page: AppTest) -> None:
     labels = [option.content for option in page.segmented_control(key="fault").proto.options]
     assert "与其他图片雷同 (3)" in labels
     page.segmented_control(key="fault").set_value("alike").run()
-    assert text(page).count("另有 2 张相同") == 3
+    assert text(page).count("另有 2 张雷同") == 3
 
 
 def test_words_light_up_the_regions_that_they_rest_on(
@@ -329,7 +361,7 @@ def test_a_tried_picture_shows_boxes_tags_and_captions_and_is_captioned_once(
     shown = text(page)
     assert shown.count("<rect") == 3
     assert "用时" in shown
-    assert shown.count("<tr>") == 4  # a head and the three captions of the small beam
+    assert shown.partition("ts-scroll")[2].count("<tr>") == 4  # a head and three captions
     page.slider(key="least").set_value(0.8).run()
     assert text(page).count("<rect") == 1
     assert "用时" in text(page)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.address import Filters
-from app.choice import chosen, differing, neighbours, pages
+from app.choice import chosen, differing, matches, neighbours, pages
 from app.index import Index, System
 from tests.app.small_index import small_index
 
@@ -50,6 +51,9 @@ def names(index: Index, system: System | None, **filters: object) -> str:
         ({"q": "F.JPG"}, "f"),
         ({"q": "jpg"}, "abcdef"),
         ({"q": ".*"}, ""),
+        ({"q": "(狗|猫)$", "regex": True}, "abde"),
+        ({"q": "^一.狗|红色", "regex": True}, "acd"),
+        ({"q": "(狗", "regex": True}, ""),
         ({"tag": ("狗",)}, "af"),
         ({"tag": ("狗", "草")}, "a"),
         ({"tag": ("没有",)}, ""),
@@ -101,6 +105,13 @@ def test_without_captions_names_references_and_tags_are_filtered(index: Index) -
 def test_captions_made_just_now_are_found_too(index: Index) -> None:
     rows = chosen(index, None, Filters(q="飞机"), also=frozenset({IDS[4]}))
     assert rows.tolist() == [4]
+
+
+def test_texts_are_matched_as_they_stand_or_by_a_regular_expression() -> None:
+    texts = pa.array(["a.jpg", None, "ÄB"])
+    assert matches(texts, ".").tolist() == [True, False, False]
+    assert matches(texts, "^äb?$", regex=True).tolist() == [False, False, True]
+    assert matches(texts, "*", regex=True).tolist() == [False, False, False]
 
 
 def test_systems_differ_where_not_all_say_the_same(index: Index) -> None:

@@ -59,6 +59,14 @@ def test_corrections_are_predictions_that_eval_reads(notes: Notes) -> None:
     assert again(notes).corrections("a/b")["a.jpg"].note == "李 5 月"
 
 
+def test_corrections_of_systems_with_long_names_are_kept_apart(notes: Notes) -> None:
+    names = ["一个有很长的中文名字的模型第一版", "一个有很长的中文名字的模型第二版", "not utf-8 \udcff"]
+    for name in names:
+        notes.correct(name, Correction(image_id="a", caption=name[-3], original="一只狗", note=""))
+    assert [again(notes).corrections(name)["a"].caption for name in names] == ["第", "第", "8"]
+    assert len(list((notes.folder / "corrections").iterdir())) == 3
+
+
 @pytest.mark.parametrize("caption", ["", "  ", "一只狗"])
 def test_a_correction_that_corrects_nothing_takes_an_earlier_one_back(notes: Notes, caption: str) -> None:
     notes.correct("x", Correction(image_id="a", caption="一只猫", original="一只狗", note=""))

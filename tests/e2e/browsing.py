@@ -89,6 +89,13 @@ def note_foreign(url: str, address: str, trouble: list[str]) -> None:
         trouble.append(f"a request to {url}")
 
 
+SETTLED = (
+    "() => document.querySelector('.stApp[data-test-script-state=notRunning] .st-key-help button')"
+    " && !document.querySelector('[data-testid=stSkeleton]')"
+)
+"""The script has run to its end, and Streamlit has loaded the code of all that is on the page."""
+
+
 def settled(page: Any) -> None:
-    """Wait until the page's script has run to its end."""
-    page.wait_for_selector(".stApp[data-test-script-state=notRunning] .st-key-help button")
+    """Wait until the page is what a reader would call finished."""
+    page.wait_for_function(SETTLED)

@@ -86,6 +86,7 @@ def test_the_gallery_leads_to_a_picture_with_boxes_and_its_address_shows_it_agai
 
     page.reload()
     page.wait_for_selector(".ts-figure svg rect")
+    settled(page)
     assert page.locator(".ts-figure svg rect").count() == 2
     page.go_back()
     page.wait_for_selector(".ts-card")
@@ -109,6 +110,7 @@ def test_keys_search_turn_mark_vote_and_explain_themselves(page: Any, address: s
     assert json.loads((folder / "notes" / "marked.json").read_text("utf-8")) == ["inner/狗.jpg"]
     page.keyboard.press("Escape")
     page.wait_for_selector(".ts-card")
+    settled(page)
     page.keyboard.press("?")
     page.get_by_role("dialog").get_by_text("显示快捷键").wait_for()
 
@@ -124,6 +126,40 @@ def test_keys_search_turn_mark_vote_and_explain_themselves(page: Any, address: s
     assert [line.split(",")[:2] for line in lines] == [["a.jpg", "second"], ["b.jpg", "tie"]]
 
 
+def test_keys_that_come_faster_than_pages_are_not_lost(page: Any) -> None:
+    page.locator(".st-key-view-0 button").click()
+    page.wait_for_selector(".ts-figure")
+    settled(page)
+    page.locator(".ts-quiet").first.click()  # away from the button that was clicked
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**picture=b.jpg**")
+    page.keyboard.press("ArrowRight")  # while b.jpg is drawn
+    page.wait_for_url("**picture=inner**")
+    settled(page)
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")  # while the list is drawn
+    page.get_by_role("dialog").get_by_text("显示快捷键").wait_for()
+    page.wait_for_selector(".ts-card")
+    settled(page)
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def test_a_field_keeps_the_keys_that_are_its_own(page: Any, address: str) -> None:
+    page.goto(f"{address}?picture=b.jpg")
+    page.wait_for_selector(".ts-figure")
+    settled(page)
+    page.locator(".st-key-least input").press("ArrowRight")
+    page.wait_for_url("**least=0.25**")
+    settled(page)
+    page.get_by_text("修改描述").first.click()
+    page.get_by_label("描述", exact=True).first.fill("一个人")
+    page.keyboard.press("Escape")
+    settled(page)
+    assert page.get_by_label("描述", exact=True).first.input_value() == "一个人"
+    assert "picture=b.jpg" in page.url
+
+
 def test_a_part_of_a_chart_that_is_marked_filters_the_gallery(page: Any, address: str) -> None:
     page.goto(f"{address}?view=statistics&system=second")
     chart = page.locator(".st-key-chart-length-zh svg.marks")
@@ -136,6 +172,7 @@ def test_a_part_of_a_chart_that_is_marked_filters_the_gallery(page: Any, address
     page.mouse.up()
     page.wait_for_url("**length=**")
     page.locator(".st-key-clear-length button").wait_for()
+    settled(page)
     page.locator(".st-key-to-gallery button").click()
     page.wait_for_selector(".ts-card")
     assert "length=" in page.url
@@ -213,6 +250,7 @@ def test_language_and_theme_are_part_of_the_address(browser: Any, address: str) 
             "getComputedStyle(document.querySelector('.stApp')).backgroundColor === 'rgb(23, 22, 20)'"
         )
         page.get_by_text("Captions from").wait_for()
+        settled(page)
         assert page.evaluate("document.documentElement.lang") == "en"
         page.locator(".st-key-view-0 button").click()
         page.wait_for_selector(".ts-figure svg")

@@ -89,7 +89,7 @@ def test_an_uploaded_picture_gets_boxes_and_a_caption_and_is_kept_nowhere(
     settled(page)
     assert page.locator(".ts-caption").inner_text()
     page.get_by_text("用时").wait_for()
-    assert page.locator(".ts-table tbody tr").count() == 5
+    assert page.locator(".ts-scroll tbody tr").count() == 5
     assert sorted(path for path in folder.rglob("*") if path.name != "app.log") == before
     page.locator("input[type=file]").set_input_files(
         files=[{"name": "picture.jpg", "mimeType": "image/jpeg", "buffer": b"<script>"}]

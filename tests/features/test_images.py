@@ -45,6 +45,18 @@ def test_red_stays_red_and_blue_stays_blue() -> None:
     assert (found[:, 8:, 2] - found[:, 8:, 0]).min() > 200
 
 
+def test_for_a_small_copy_a_large_jpeg_is_decoded_small_and_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera lay on its side
+    large = Image.new("RGB", (2000, 1000), "red")
+    for name, kind, size in (("a.jpg", "JPEG", (500, 1000)), ("a.png", "PNG", (1000, 2000))):
+        large.save(tmp_path / name, kind, exif=exif)
+        small = read_image(tmp_path / name, side=400)
+        assert small.size == size
+        assert np.abs(np.asarray(small).astype(int) - (255, 0, 0)).max() <= 2
+        assert read_image(tmp_path / name).size == (1000, 2000)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

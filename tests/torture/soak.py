@@ -27,12 +27,10 @@ from benchmarks.browser import make_collection, megabytes, served
 from benchmarks.machine import machine
 from benchmarks.results import tell
 from features.images import find_images
+from tests.e2e.browsing import SETTLED, chromium
 
 SAMPLES = Path("examples/images")
-PAINTED = (
-    "() => document.querySelector('.stApp[data-test-script-state=notRunning] .st-key-help button')"
-    " && [...document.images].every((each) => each.complete)"
-)
+PAINTED = f"() => ({SETTLED})() && [...document.images].every((each) => each.complete)"
 SECONDS = 180
 """For a load, before it counts as an error."""
 
@@ -133,8 +131,6 @@ def readers(
     address: str, report: SoakReport, draw: random.Random, n_sessions: int
 ) -> Iterator[list[Session]]:
     """As many sessions, each with a web browser's context of its own."""
-    from tests.e2e.browsing import chromium
-
     with chromium() as browser:
         contexts = [browser.new_context(viewport={"width": 1280, "height": 900}) for _ in range(n_sessions)]
         yield [Session(context.new_page(), address, report, draw) for context in contexts]

@@ -38,8 +38,8 @@ SECONDS = 60
 GPU = torch.device("cuda")
 """What the detector that only waits stands for."""
 BATCH = 8
-SHARD_SIZE = 128
-"""Pictures a sealed file, and dealt to a process at a time: few, so that several processes end together."""
+SHARD_SIZE = 384
+"""Pictures a sealed file, and dealt to a process at a time: of 768 two processes get as many each."""
 ALONE = 680
 """Pictures that show the rate of the decode processes."""
 

@@ -2,15 +2,17 @@
 
     python -m benchmarks.extraction_cpu --out benchmarks/results/extraction_cpu.json
 
-The mini detector on repeated samples, in one process, whose products use all cores, and in one a core
-(--devices cpu,cpu): wall time, of processes that start afresh, over the CPU seconds of decoding and of the
-detector, each alone, before and after, spread over all cores; and where the time went. With a GPU the same
-program measures it; the CPU seconds then are of the processor's part alone.
+The mini detector on repeated samples, in one process, which works on two batches side by side, and in one a
+core (--devices cpu,cpu): wall time, of processes that start afresh, over the CPU seconds of decoding and of
+the detector, each alone, before and after, spread over all cores; and where the time went. What is alone has
+caches and memory for itself; so the one process is also asked for how much of all cores' time it was busy.
+With a GPU the same program measures it; the CPU seconds then are of the processor's part alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -36,8 +38,8 @@ from features.report import Report
 ROUNDS = 2
 
 
-def afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> Report:
-    """An extraction in a process of its own, as the command's is.
+def afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> tuple[Report, float]:
+    """An extraction in a process of its own, as the command's is; and the CPU seconds that it took.
 
     One that has used a detector holds much memory, all of which its decode processes would share: each page
     that the detector then writes to would be copied first.
@@ -46,8 +48,17 @@ def afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str])
         return process.submit(_afresh, backend, weights, root, image_ids).result()
 
 
-def _afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> Report:
-    return extract(load_backend(backend, weights), pick_device("auto"), root, image_ids)
+def _afresh(backend: str, weights: Path | None, root: Path, image_ids: list[str]) -> tuple[Report, float]:
+    loaded = load_backend(backend, weights)
+    before = _cpu_seconds_so_far()
+    report = extract(loaded, pick_device("auto"), root, image_ids)
+    return report, _cpu_seconds_so_far() - before
+
+
+def _cpu_seconds_so_far() -> float:
+    """Of this process and of those that it has seen end."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def with_mini_detector(root: Path, image_ids: list[str], processes: int) -> dict[str, Any]:
@@ -69,13 +80,16 @@ def with_mini_detector(root: Path, image_ids: list[str], processes: int) -> dict
         names = image_ids[number::ROUNDS]
         half = len(names) // 2
         before = cpu_seconds(backend, root, names[:half])
-        report = afresh("mini", None, root, names) if processes == 1 else on_cores(root, names, processes)
+        if processes == 1:
+            report, own = afresh("mini", None, root, names)
+        else:
+            report, own = on_cores(root, names, processes), None  # whose start cannot be told apart
         after = cpu_seconds(backend, root, names[half:])
         decoding += before[0] + after[0]
         detecting += before[1] + after[1]
-        rounds.append((report, sum(before + after)))
+        rounds.append((report, sum(before + after), own))
     torch.set_num_threads(threads)
-    wall = sum(report.seconds for report, _ in rounds)
+    wall = sum(report.seconds for report, _, _ in rounds)
     return {
         "device": str(device),
         "cores": cores(),
@@ -85,7 +99,8 @@ def with_mini_detector(root: Path, image_ids: list[str], processes: int) -> dict
         "cpu_seconds_detector": round(detecting, 2),
         "wall_seconds": round(wall, 2),
         "wall_over_cpu_seconds_per_core": round(wall * cores() / (decoding + detecting), 3),
-        "of each round": [round(report.seconds * cores() / cpu, 3) for report, cpu in rounds],
+        "of each round": [round(report.seconds * cores() / cpu, 3) for report, cpu, _ in rounds],
+        "busy": [own and round(own / report.seconds / cores(), 3) for report, _, own in rounds],
         "pictures_per_second": round(len(image_ids) / wall, 2),
         "shares of the last round": shares(rounds[-1][0]),
     }
@@ -131,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pictures", type=int, default=2560)
+    parser.add_argument("--pictures", type=int, default=1536)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".", prefix=".extraction-") as folder:

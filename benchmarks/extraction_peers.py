@@ -46,7 +46,7 @@ def beside(
 
     loop(root / image_ids[0])  # warm
     before = seconds_of_loop()
-    report = afresh(backend, weights, root, image_ids)
+    report, _ = afresh(backend, weights, root, image_ids)
     looped = (before + seconds_of_loop()) / 2
     return {
         "pictures": len(image_ids),

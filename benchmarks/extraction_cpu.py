@@ -100,7 +100,7 @@ def with_mini_detector(root: Path, image_ids: list[str], processes: int) -> dict
         "wall_seconds": round(wall, 2),
         "wall_over_cpu_seconds_per_core": round(wall * cores() / (decoding + detecting), 3),
         "of each round": [round(report.seconds * cores() / cpu, 3) for report, cpu, _ in rounds],
-        "busy": [own and round(own / report.seconds / cores(), 3) for report, _, own in rounds],
+        "busy": [round(own / report.seconds / cores(), 3) for report, _, own in rounds if own is not None],
         "pictures_per_second": round(len(image_ids) / wall, 2),
         "shares of the last round": shares(rounds[-1][0]),
     }

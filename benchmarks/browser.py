@@ -220,15 +220,12 @@ class Reader:
         self.address = address
 
     def open(self, query: str = "") -> None:
-        """Load an address, until a page of pictures is painted and the script has ended."""
-        from tests.e2e.browsing import settled
+        """Load an address, until the pictures on the screen are painted and the script has ended."""
+        from tests.e2e.browsing import PAINTED
 
         self.page.goto(self.address + query)
-        settled(self.page)
-        self.page.wait_for_function(
-            "() => { const all = [...document.querySelectorAll('.ts-card img')];"
-            " return all.length && all.every((each) => each.complete); }"
-        )
+        self.page.wait_for_selector(".ts-card img")
+        self.page.wait_for_function(PAINTED)
 
     def search(self, text: str) -> None:
         """Type into the search field, until the number of pictures is another one."""

@@ -94,6 +94,11 @@ SETTLED = (
     " && !document.querySelector('[data-testid=stSkeleton]')"
 )
 """The script has run to its end, and Streamlit has loaded the code of all that is on the page."""
+PAINTED = (
+    f"() => ({SETTLED})() && [...document.images].every("
+    "(each) => each.complete || each.getBoundingClientRect().top > innerHeight)"
+)
+"""And all pictures on the screen are there; those below it load when they are scrolled to."""
 
 
 def settled(page: Any) -> None:

@@ -6,7 +6,7 @@ The samples are repeated as hard links in a folder. Every second the kernel is a
 decode processes hold: memory of their own (anonymous pages; those that a fork shares count once), and all
 that is resident, with the pages of mapped files that the kernel may take back at any time. The merge at the
 end maps the sealed shards: there the second figure grows with the pictures, and the first should not. Linux
-only. 20,000 pictures take most of an hour on two cores; flags that this program does not know go to
+only. 20,000 pictures take a quarter of an hour on two cores; flags that this program does not know go to
 features.extract.
 """
 

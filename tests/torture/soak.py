@@ -4,9 +4,9 @@
 
 Every session is a page of Chromium of its own; they take turns, so that the time of a load is what one reader
 waits while the others' pages are alive. A load ends when the page's script has run to its end and every
-picture on the screen is painted. What counts as an error: a script or a request that fails, an error on the page, a
-traceback of the server. Memory is the server's own, from the end of the warm-up, in which every view was seen
-and some pictures were captioned.
+picture on the screen is painted. What counts as an error: a script or a request that fails, an error on the
+page, a traceback of the server. Memory is the server's own, from the end of the warm-up, in which every view
+was seen and some pictures were captioned.
 """
 
 from __future__ import annotations

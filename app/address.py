@@ -18,7 +18,8 @@ from app.index import METRICS
 VIEWS = ("gallery", "compare", "errors", "statistics", "try", "runs")
 FLAGS = ("marked", "repeated", "unknown", "undetected", "alike")
 """Kinds of pictures to be looked at: marked by hand, and the faults that `app.index` knows of a caption."""
-FAULTS = ("worst", *FLAGS[1:], "longest")
+WORST_FIRST, LONGEST_FIRST = "worst", "longest"
+FAULTS = (WORST_FIRST, *FLAGS[1:], LONGEST_FIRST)
 SORTS = ("name", *METRICS, "length", "boxes", "difference", "alike")
 Basis = Literal["attention", "importance"]
 BASES: tuple[Basis, ...] = ("attention", "importance")
@@ -79,7 +80,7 @@ class Address:
     """Whose captions; the first where it is not there."""
     against: tuple[str, ...] = ()
     """Systems compared."""
-    fault: str = FAULTS[0]
+    fault: str = WORST_FIRST
     """Which kind of mistakes is looked at."""
     filters: Filters = field(default_factory=Filters)
     page: int = 1

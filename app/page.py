@@ -11,7 +11,7 @@ import pyarrow as pa
 import streamlit as st
 
 from app import looks
-from app.address import FAULTS, Address
+from app.address import LONGEST_FIRST, WORST_FIRST, Address
 from app.choice import chosen, matches
 from app.data import Collection
 from app.index import Ints, System
@@ -44,7 +44,7 @@ class Page:
     def fault(self) -> str:
         """Which mistakes are looked at; the longest captions, not the worst, where nothing is scored."""
         scored = self.system is not None and self.system.meta.scored
-        return FAULTS[-1] if self.address.fault == FAULTS[0] and not scored else self.address.fault
+        return LONGEST_FIRST if self.address.fault == WORST_FIRST and not scored else self.address.fault
 
     def rows(self, **changes: Any) -> Ints:
         """Rows of the pictures that pass the address's filters, some of which may be changed."""

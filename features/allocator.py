@@ -11,12 +11,8 @@ import ctypes
 import sys
 from typing import Any
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = (
-    -1,
-    -2,
-    -3,
-    -8,
-)  # parameter numbers of mallopt(3), <malloc.h>
+# Parameter numbers of mallopt(3), <malloc.h>.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 
 
 def keep_freed_memory() -> bool:

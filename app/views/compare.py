@@ -112,7 +112,7 @@ def said(page: Page, row: int) -> list[str]:
 def duel(page: Page, row: int, rows: Ints) -> None:
     """One picture, what each system says of it, and the keys to vote."""
     image_id = page.collection.index.image_id(row)
-    navigation(page, row)
+    navigation(page, row, rows)
     left, right = st.columns([2, 3], gap="large")
     with left:
         whole_picture(page, image_id)

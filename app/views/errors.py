@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from app import looks
-from app.address import FAULTS, FLAGS
+from app.address import FAULTS, FLAGS, LONGEST_FIRST, WORST_FIRST
 from app.choice import flagged
 from app.index import System
 from app.page import Page, bound, taker
@@ -22,7 +22,7 @@ def errors(page: Page) -> None:
     system, fault, rows = page.system, page.fault, page.rows()
     st.segmented_control(
         page.label("fault"),
-        FAULTS if system.meta.scored else FAULTS[1:],
+        [each for each in FAULTS if each != WORST_FIRST or system.meta.scored],
         key=bound("fault", fault),
         format_func=lambda each: fault_label(page, each, system),
         on_change=taker("fault", lambda each: each or fault),
@@ -48,6 +48,6 @@ def remarks(page: Page, system: System, fault: str, row: int) -> list[str]:
         return [looks.chip(page.label("not_detected", names="、".join(system.undetected(row))))]
     if fault == "alike":
         return [looks.chip(page.label("as_others", count=int(system.numbers("alike")[row])))]
-    if fault == FAULTS[-1]:
+    if fault == LONGEST_FIRST:
         return [looks.chip(page.label("n_words", count=int(system.lengths[row])))]
     return []

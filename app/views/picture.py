@@ -10,6 +10,7 @@ import streamlit as st
 from app import looks
 from app.boxes import Seen, best_tags, filter_rows, region_names, select_rows
 from app.choice import neighbours
+from app.index import Ints
 from app.live import Made
 from app.page import Page, bound, go, here, live_captions, refuse, taker, write_note
 from app.thumbnails import picture
@@ -24,7 +25,7 @@ from features.store import StoreError
 def picture_page(page: Page, image_id: str) -> None:
     """One picture with all that is known about it."""
     row = page.collection.index.row(image_id)
-    navigation(page, row)
+    navigation(page, row, page.rows())
     if row is None:
         st.warning(page.label("no_such_picture"))
         return
@@ -45,9 +46,9 @@ def picture_page(page: Page, image_id: str) -> None:
             boxes(page, image, image_id, seen, heat)
 
 
-def navigation(page: Page, row: int | None) -> None:
+def navigation(page: Page, row: int | None, rows: Ints) -> None:
     """Back, previous, next among the pictures that the filters leave; mark."""
-    before, after, place = neighbours(row, rows := page.rows())
+    before, after, place = neighbours(row, rows)
     with st.container(key="navigation", horizontal=True, vertical_alignment="center"):
         st.button(
             page.label("back"),

@@ -67,6 +67,14 @@ def page(browser: Any, address: str) -> Iterator[Any]:
         yield opened
 
 
+def open_first(page: Any) -> None:
+    """The first picture of the gallery; keys are the page's, not those of the button that was clicked."""
+    page.locator(".st-key-view-0 button").click()
+    page.wait_for_selector(".ts-figure")
+    settled(page)
+    page.locator(".ts-quiet").first.click()
+
+
 def test_the_gallery_leads_to_a_picture_with_boxes_and_its_address_shows_it_again(page: Any) -> None:
     page.get_by_text("一只狗在草地上奔跑").wait_for()
     assert page.locator(".ts-card img").count() == 4
@@ -98,10 +106,7 @@ def test_keys_search_turn_mark_vote_and_explain_themselves(page: Any, address: s
     page.keyboard.press("Enter")
     page.wait_for_url("**/?q=%E7%8B%97")
     settled(page)
-    page.locator(".st-key-view-0 button").click()
-    page.wait_for_selector(".ts-figure")
-    settled(page)
-    page.locator(".ts-quiet").first.click()  # away from the button that was clicked
+    open_first(page)
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**picture=inner**")
     settled(page)
@@ -127,10 +132,7 @@ def test_keys_search_turn_mark_vote_and_explain_themselves(page: Any, address: s
 
 
 def test_keys_that_come_faster_than_pages_are_not_lost(page: Any) -> None:
-    page.locator(".st-key-view-0 button").click()
-    page.wait_for_selector(".ts-figure")
-    settled(page)
-    page.locator(".ts-quiet").first.click()  # away from the button that was clicked
+    open_first(page)
     page.keyboard.press("ArrowRight")
     page.wait_for_url("**picture=b.jpg**")
     page.keyboard.press("ArrowRight")  # while b.jpg is drawn

@@ -64,7 +64,7 @@ mark.n4 { background: rgba(var(--ts-mark), .38); }
 .ts-table { width: 100%; border-collapse: collapse; font-size: .95rem; }
 .ts-table th, .ts-table td { text-align: left; padding: .3rem .5rem; border: 0;
   border-bottom: 1px solid var(--ts-line); vertical-align: top; overflow-wrap: anywhere; }
-.ts-table th { white-space: nowrap; }
+.ts-table th { word-break: keep-all; overflow-wrap: normal; }
 .ts-table .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .ts-bar { display: flex; height: 1rem; border-radius: .3rem; overflow: hidden;
   background: rgba(128, 128, 128, .2); }

@@ -64,13 +64,14 @@ class SelfCritical:
             prefix,
             [torch.Generator().manual_seed(seed) for seed in batch.seeds],
             samples=self.config.scst.samples,
+            temperature=self.config.scst.temperature,
             max_pieces=self.config.decode.max_pieces,
             min_pieces=0,
             forbidden_ids=self.never_ids,
         )
         # Mixed precision keeps the weights that it casts, and these were cast without gradients.
         torch.clear_autocast_cache()
-        log_probs = mean_log_probs(model, prefix, drawn, self.never_ids)
+        log_probs = mean_log_probs(model, prefix, drawn, self.never_ids, self.config.scst.temperature)
 
         texts = [self._texts(hypotheses) for hypotheses in drawn]
         if greedy is not None:
@@ -111,6 +112,7 @@ def mean_log_probs(
     prefix: Prefix,
     drawn: Sequence[Sequence[Hypothesis]],
     never_ids: Sequence[int],
+    temperature: float,
 ) -> Tensor:
     """(B, S) mean log-probabilities of the draws of which samples consist, with gradients.
 
@@ -121,9 +123,10 @@ def mean_log_probs(
         prefix: of B pictures.
         drawn: S samples of each.
         never_ids: what was never drawn.
+        temperature: at which they were drawn.
     """
     pieces = [[hypothesis.piece_ids for hypothesis in hypotheses] for hypotheses in drawn]
-    scores = score_captions(model, prefix, pieces, never_ids)  # (B * S, T)
+    scores = score_captions(model, prefix, pieces, never_ids, temperature)  # (B * S, T)
     lengths = torch.tensor(
         [len(each.piece_ids) + each.finished for hypotheses in drawn for each in hypotheses],
         device=scores.device,

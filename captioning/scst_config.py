@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from captioning.ranges import at_least
+from captioning.ranges import at_least, positive
 
 Baseline = Literal["greedy", "leave_one_out"]
 
@@ -21,6 +21,10 @@ class ScstConfig:
     """What a sample must beat. ``leave_one_out``: the mean of the picture's other samples
     (arXiv:2003.09971); ``greedy``: its greedy caption (arXiv:1612.00563, the original Oscar). The first saves
     a search, and is steadier where samples are far worse than greedy captions."""
+    temperature: float = 1.0
+    """Divides the logits where samples are drawn and where they learn; above 0. At 1, the original's, a
+    captioner that is young or was trained with label smoothing draws captions far below its greedy ones, and
+    the lessons of the former can make the latter worse; at 0.5 both are alike."""
     segmenter: str = "jieba"
     """What cuts captions for the reward: jieba (words), chars, whitespace, or an installed package's."""
     frequencies: Path | None = None
@@ -28,5 +32,6 @@ class ScstConfig:
 
     def __post_init__(self) -> None:
         at_least(self, "samples", 1)
+        positive(self, "temperature")
         if self.baseline == "leave_one_out" and self.samples < 2:
             raise ValueError("one sample has no others to beat: set samples to 2 or more, or baseline=greedy")

@@ -18,6 +18,7 @@ def score_captions(
     prefix: Prefix,
     captions: Sequence[Sequence[Sequence[int]]],
     never_ids: Collection[int] = (),
+    temperature: float = 1.0,
 ) -> Tensor:
     """Log-probability of every piece of given captions, in one pass over prefixes encoded once.
 
@@ -32,6 +33,7 @@ def score_captions(
         never_ids: taken out of the softmax first, as `oscar.sampling.sample` does with pieces that it never
             draws ([PAD], [CLS], [MASK] and its `forbidden_ids`); a caption's numbers are then the
             probabilities of its draws.
+        temperature: divides the logits, as there.
 
     Returns:
         (C, T) for all C captions in order; a caption of n pieces has n + 1 numbers, the last for its [SEP],
@@ -74,7 +76,7 @@ def score_captions(
     logits = model.word_logits(hidden)  # (pieces, V)
     if never_ids:
         logits[:, sorted(never_ids)] = -torch.inf
-    log_probs = log_softmax(logits)
+    log_probs = log_softmax(logits if temperature == 1 else logits / temperature)
     scores = log_probs.new_zeros(real.shape)
     scores[real] = log_probs.gather(1, targets[real][:, None])[:, 0]
     return scores

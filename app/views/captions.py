@@ -11,6 +11,7 @@ from app.index import System
 from app.notes import Correction, NotesRefused
 from app.page import Page, refuse, write_note
 from app.said import Overlaps, overlaps
+from app.text import as_label
 from eval.annotations import PredictedCaption
 
 LIVE = "live"
@@ -75,9 +76,9 @@ def correction(page: Page, name: str, image_id: str, original: str) -> None:
     except NotesRefused as error:
         refuse(page, "not_read", str(error))
         return
-    title = page.label("correct" if known is None else "corrected", system="")
+    title = page.label("correct" if known is None else "corrected", system=as_label(name))
     with st.expander(title, icon=":material/edit:"), st.form(f"correct-{name}-{image_id}", border=False):
-        st.html(looks.quiet(page.label("correct_note", system=name)))
+        st.html(looks.quiet(page.label("correct_note")))
         text = st.text_area(page.label("caption"), known.caption if known else original, max_chars=2000)
         note = st.text_input(
             page.label("correct_by"),

@@ -213,6 +213,15 @@ def test_a_correction_is_kept_beside_the_original(page: AppTest, folder: Path, n
     assert (folder / "first.json").read_bytes() == before
 
 
+def test_each_correction_names_the_system_whose_caption_it_is(page: AppTest) -> None:
+    page.query_params["picture"] = "a.jpg"
+    labels = [each.label for each in page.run().expander]
+    assert [label for label in labels if label.startswith("修改描述")] == [
+        "修改描述：first",
+        "修改描述：second",
+    ]
+
+
 def test_a_view_is_saved_opened_and_deleted(page: AppTest) -> None:
     page.query_params.update({"view": "errors", "fault": "longest"})
     page.run().text_input(key="view-name").set_value("最长的").run()

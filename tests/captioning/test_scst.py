@@ -48,13 +48,16 @@ def encode(model: OscarForCaptioning, batch: SampleBatch) -> Prefix:
     )
 
 
-def step_by_hand(run: Run, batch: SampleBatch, baseline: Baseline) -> tuple[Tensor, float]:
+def step_by_hand(run: Run, batch: SampleBatch, scst: ScstConfig) -> tuple[Tensor, float]:
     """The loss and the mean reward, a sample at a time."""
+    temperature, limits = scst.temperature, {"max_pieces": 38, "min_pieces": 0}
     model, tokenizer = cast(OscarForCaptioning, run.model), run.tokenizer
     never = unwritable_ids(tokenizer)
     prefix = encode(model, batch)
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
-    drawn = sample(model, prefix, generators, samples=3, max_pieces=38, min_pieces=0, forbidden_ids=never)
+    drawn = sample(
+        model, prefix, generators, samples=3, temperature=temperature, forbidden_ids=never, **limits
+    )
     greedy = generate(model, prefix, beam_width=1, forbidden_ids=never)
     pictures = [[[*text, "<eos>"] for text in record.captions] for record in run.training.records]
     pictures = [[[c for c in tokens if c != "。"] for tokens in references] for references in pictures]
@@ -70,7 +73,7 @@ def step_by_hand(run: Run, batch: SampleBatch, baseline: Baseline) -> tuple[Tens
         ours = [reward(row, each) for each in samples]
         for i, each in enumerate(samples):
             others = [r for j, r in enumerate(ours) if j != i]
-            against = reward(row, greedy[row][0]) if baseline == "greedy" else sum(others) / len(others)
+            against = reward(row, greedy[row][0]) if scst.baseline == "greedy" else sum(others) / len(others)
             written = [tokenizer.cls_id, *each.piece_ids]
             wanted = torch.tensor([*each.piece_ids, tokenizer.sep_id])
             stream = dense_masked_tokens(torch.tensor([written]), tokenizer.mask_id)
@@ -82,7 +85,7 @@ def step_by_hand(run: Run, batch: SampleBatch, baseline: Baseline) -> tuple[Tens
                 last=len(written),
             )
             allowed = [i for i in range(len(tokenizer)) if i not in never]
-            logits = model.word_logits(hidden[0])
+            logits = model.word_logits(hidden[0]) / temperature
             log_probs = logits.gather(1, wanted[:, None])[:, 0] - logits[:, allowed].logsumexp(dim=1)
             mean = log_probs.mean() if each.finished else log_probs[:-1].mean()
             terms.append(-mean * (ours[i] - against))
@@ -90,13 +93,16 @@ def step_by_hand(run: Run, batch: SampleBatch, baseline: Baseline) -> tuple[Tens
     return torch.stack(terms).mean(), sum(rewards) / len(rewards)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("baseline", ["greedy", "leave_one_out"])
-def test_loss_reward_and_gradient_of_two_pictures_by_hand(captioner: TrainConfig, baseline: Baseline) -> None:
-    scst = replace(captioner.scst, baseline=baseline)
+def test_loss_reward_and_gradient_of_two_pictures_by_hand(
+    captioner: TrainConfig, baseline: Baseline, temperature: float
+) -> None:
+    scst = replace(captioner.scst, baseline=baseline, temperature=temperature)
     run = prepare(self_critical(captioner, "by-hand", scst=scst))
     model = run.model.eval()
     batch = run.training.sample_batch(turns(0, [0, 2]))
-    wanted, reward = step_by_hand(run, batch, baseline)
+    wanted, reward = step_by_hand(run, batch, scst)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     expected = torch.autograd.grad(wanted, trained, allow_unused=True)
     losses = run.steps["scst"].take(model, batch, 0)
@@ -110,16 +116,20 @@ def test_loss_reward_and_gradient_of_two_pictures_by_hand(captioner: TrainConfig
             torch.testing.assert_close(got, right, rtol=1e-3, atol=1e-5)
 
 
-def test_log_probabilities_are_those_of_the_draws(captioner: TrainConfig) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probabilities_are_those_of_the_draws(captioner: TrainConfig, temperature: float) -> None:
     run = prepare(self_critical(captioner, "draws"))
     model = cast(OscarForCaptioning, run.model.eval())
     batch = run.training.sample_batch(turns(0, range(5)))
     prefix, never = encode(model, batch), unwritable_ids(run.tokenizer)
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seeds]
     # So short that some samples are cut: those did not draw [SEP].
-    drawn = sample(model, prefix, generators, samples=4, max_pieces=6, min_pieces=0, forbidden_ids=never)
+    limits = {"max_pieces": 6, "min_pieces": 0}
+    drawn = sample(
+        model, prefix, generators, samples=4, temperature=temperature, forbidden_ids=never, **limits
+    )
     assert {each.finished for samples in drawn for each in samples} == {True, False}
-    found = mean_log_probs(model, prefix, drawn, never)
+    found = mean_log_probs(model, prefix, drawn, never, temperature)
     wanted = torch.tensor([[each.score for each in samples] for samples in drawn])
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 

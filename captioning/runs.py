@@ -182,15 +182,16 @@ def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
 
 
 def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Resume) -> None:
-    """A resumed run is the same run.
+    """A resumed run is the same run; a setting that is newer than it had the value that is the default now.
 
     Raises:
         ValueError: settings or data differ; the message names each.
     """
     values = resume.state.values
+    before = filled(values["config"], plain(TrainConfig()))
     differing = [
         f"{key} is {now!r}, was {was!r}"
-        for key, was, now in differences(values["config"], plain(config))
+        for key, was, now in differences(before, plain(config))
         if FREE_KEYS.isdisjoint((key, key.partition(".")[0]))
     ]
     differing += [f"the {key} have other content" for key, _, _ in differences(values["data"], dict(data))]
@@ -199,6 +200,16 @@ def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Res
             f"{config.out} holds a run with other settings: {'; '.join(differing)}. "
             "Give the same ones to go on, --overwrite true to start anew, or another --out."
         )
+
+
+def filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with defaults for those that are missing, also in groups."""
+    found = dict(defaults)
+    for key, value in values.items():
+        default = defaults.get(key)
+        groups = isinstance(value, Mapping) and isinstance(default, Mapping)
+        found[key] = filled(value, default) if groups else value  # type: ignore[arg-type]
+    return found
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any], path: str = "") -> list[tuple[str, Any, Any]]:

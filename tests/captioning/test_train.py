@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import captioning.steps
 import captioning.validation
-from captioning.checkpoints import read_captioner, read_info
+from captioning.checkpoints import read_captioner, read_info, read_training_state
 from captioning.config import (
     LossConfig,
     Optimizer,
@@ -27,7 +27,7 @@ from captioning.config import (
 )
 from captioning.precision import choose_precision, pick_device
 from captioning.run_folder import claimed, point, step_folder
-from captioning.runs import differences, plain, prepare
+from captioning.runs import Resume, differences, plain, prepare, refuse_differences
 from captioning.schedule import total_steps
 from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
@@ -501,6 +501,22 @@ def test_the_shortest_limit_ends_a_run(tmp_path: Path) -> None:
     assert total_steps(config, 6) == 7
     assert total_steps(replace(config, epochs=1.5), 6) == 5
     assert total_steps(replace(config, steps=None, max_seconds=1), 6) is None
+
+
+def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(tmp_path: Path) -> None:
+    config = small_config(tmp_path, steps=1)
+    train(config)
+    folder = (config.out / "last").resolve()
+    state = read_training_state(folder)
+    older = json.loads(json.dumps(state.values["config"]))
+    del older["scst"]["temperature"], older["precision"], older["weight"]
+    resume = Resume(folder=folder, state=replace(state, values=state.values | {"config": older}))
+    refuse_differences(config, state.values["data"], resume)
+    with pytest.raises(
+        ValueError, match=r"settings: scst\.temperature is 0\.5, was 1\.0; weight is 2, was 1\.0"
+    ):
+        scst = replace(config.scst, temperature=0.5)
+        refuse_differences(replace(config, scst=scst, weight=2), state.values["data"], resume)
 
 
 def test_differing_keys_are_dotted() -> None:

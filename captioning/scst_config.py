@@ -24,7 +24,7 @@ class ScstConfig:
     temperature: float = 1.0
     """Divides the logits where samples are drawn and where they learn; above 0. At 1, the original's, a
     captioner that is young or was trained with label smoothing draws captions far below its greedy ones, and
-    the lessons of the former can make the latter worse; at 0.5 both are alike."""
+    what those teach can make the latter worse; at 0.5 they are nearly as good (docs/results.md)."""
     segmenter: str = "jieba"
     """What cuts captions for the reward: jieba (words), chars, whitespace, or an installed package's."""
     frequencies: Path | None = None

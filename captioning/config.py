@@ -168,8 +168,8 @@ class TrainConfig:
     """Decides the initial weights, every draw of data and every dropout."""
     epochs: float | None = None
     """Stop after so many passes over the pictures."""
-    steps: int | None = 100
-    """Stop after so many optimizer steps."""
+    steps: int | None = None
+    """Stop after so many optimizer steps. The first of several limits ends the run; without any, 100 do."""
     max_seconds: float | None = None
     """Stop after so much time in training steps (validation and saving not counted); the learning rate then
     follows the time. For comparisons at equal time; such a run is not reproducible to the bit."""
@@ -227,8 +227,6 @@ class TrainConfig:
                 positive(self, name)
         if self.dry_run and self.overwrite:
             raise ValueError("dry_run deletes nothing: leave out overwrite, or name another out")
-        if self.epochs is None and self.steps is None and self.max_seconds is None:
-            raise ValueError("a run needs an end: give steps, epochs or max_seconds")
         self._check_objectives()
         self._check_lengths()
         self._check_stages()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from captioning.checkpoints import DetectorInfo
+from captioning.checkpoints import INFO, DetectorInfo
 from features.store import IMPORTED, RegionStore
 
 
@@ -25,6 +25,28 @@ def detector_of(store: RegionStore) -> DetectorInfo:
         has_globals=store.has_globals,
         options=dict(store.meta.run.get("options", {})),
     )
+
+
+def check_initial(folder: Path, initial: DetectorInfo, store: RegionStore) -> None:
+    """Prove that training goes on with regions of the detector that the initial weights know.
+
+    Args:
+        folder: of the initial weights.
+        initial: what their ``tushuo.json`` says.
+        store: the regions to train on.
+
+    Raises:
+        DetectorMismatch: they are another detector's, of the same width or not.
+    """
+    found = detector_of(store)
+    if found != initial and len(store):
+        images = str(store.attributes["run"].get("images", "DIR"))
+        raise DetectorMismatch(
+            f"{store.path}: these regions come from another detector than those that init {folder} learned "
+            f"to read.\n  found:  {describe(found)}\n  wanted: {describe(initial)}\n"
+            f"Extract them again:\n  {extract_command(initial, images, store.path)}\n"
+            f"If it shall learn to read the new ones, give a copy of the folder without {INFO}."
+        )
 
 
 def describe(detector: DetectorInfo) -> str:

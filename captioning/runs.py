@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioning.checkpoints import CaptionerInfo, CheckpointError, TrainingState, read_training_state
+from captioning.checkpoints import (
+    INFO,
+    CaptionerInfo,
+    CheckpointError,
+    TrainingState,
+    read_info,
+    read_training_state,
+)
 from captioning.config import Objective, TrainConfig
 from captioning.dataset import CaptionedPictures, Source
-from captioning.detector_match import detector_of
+from captioning.detector_match import check_initial, detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
 from captioning.joins import join
 from captioning.lexicon_info import LexiconInfo
-from captioning.records import read_caption_file
 from captioning.rewards import Rewards
 from captioning.run_folder import clear, damage_of_best, is_main_process, newest_checkpoint, recover
 from captioning.scst import self_critical_step
@@ -28,9 +34,11 @@ from captioning.training_data import (
     data_hashes,
     open_regions,
     read_sources,
+    read_training_file,
     refuse_missing_files,
     sha256_of_texts,
 )
+from features.store import RegionStore
 from features.tags import Lexicon
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 
@@ -47,6 +55,7 @@ FREE_KEYS = frozenset(
         "device",
         "precision",
         "data.images",
+        "data.lexicon",
         "data.regions",
         "data.train",
         "data.validation",
@@ -54,12 +63,13 @@ FREE_KEYS = frozenset(
         "data.workers",
         "parallel",
         "scst.frequencies",
+        "scst.reward_workers",
         "validation.batch_size",
         "gradient_checkpointing",
     )
 )
-"""Settings, and groups of them, that a resumed run may change: they change no weight of a sound run. Data may
-move; their content is compared."""
+"""Settings, and groups of them, that a resumed run may change: they change no weight of a sound run, or only
+its last bits, which is told. Data may move; their content is compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +114,8 @@ def prepare(config: TrainConfig) -> Run:
     resume, resume_notes = find_resume(config)
     notes += resume_notes
 
-    folder = initial_folder(config.init) if config.init else None
+    folder, init_notes = starting_weights(config, resume, store)
+    notes += init_notes
     tokenizer = make_tokenizer(
         folder, all_texts(sources), [lexicon.chinese(i) or "" for i in range(len(store.vocabulary))]
     )
@@ -112,7 +123,7 @@ def prepare(config: TrainConfig) -> Run:
     training = CaptionedPictures(sources, lexicon, tokenizer, config)
     validation = None
     if config.data.validation is not None:
-        captions = read_caption_file(config.data.validation, "validation")
+        captions = read_training_file(config, config.data.validation, "validation")
         held_out = join(captions.records, store)
         notes += [f"validation: {line}" for line in (*captions.notes, *held_out.report())]
         records = held_out.records[: config.validation.pictures]
@@ -152,6 +163,32 @@ def prepare(config: TrainConfig) -> Run:
     )
 
 
+def starting_weights(
+    config: TrainConfig, resume: Resume | None, store: RegionStore
+) -> tuple[Path | None, list[str]]:
+    """The folder whose weights and vocabulary a run with ``init`` begins with, and what to tell of it.
+
+    A run that goes on has its own, and needs the first ones no more.
+
+    Raises:
+        ValueError: no such weights, or they read the regions of another detector.
+    """
+    if config.init is None:
+        return None, []
+    if resume is not None:
+        return resume.folder, []
+    folder = initial_folder(config.init)
+    if not (folder / INFO).is_file():
+        return folder, []
+    info = read_info(folder)
+    check_initial(folder, info.detector, store)
+    was, now = dataclasses.asdict(info.prefix), dataclasses.asdict(config.data.prefix)
+    return folder, [
+        f"init {folder} learned with data.prefix.{key} {before}; this run has {after}"
+        for key, before, after in differences(was, now)
+    ]
+
+
 def find_resume(config: TrainConfig) -> tuple[Resume | None, list[str]]:
     """The newest whole checkpoint of the run's folder, and what to tell of it.
 
@@ -188,10 +225,12 @@ def refuse_differences(config: TrainConfig, data: Mapping[str, str], resume: Res
         ValueError: settings or data differ; the message names each.
     """
     values = resume.state.values
-    before = filled(values["config"], plain(TrainConfig()))
+    before, after = filled(values["config"], plain(TrainConfig())), plain(config)
+    for each in (before, after):  # files may move; of the data sets beside the first, weights are compared
+        each["data"]["more"] = [source["weight"] for source in each["data"]["more"]]
     differing = [
         f"{key} is {now!r}, was {was!r}"
-        for key, was, now in differences(before, plain(config))
+        for key, was, now in differences(before, after)
         if FREE_KEYS.isdisjoint((key, key.partition(".")[0]))
     ]
     differing += [f"the {key} have other content" for key, _, _ in differences(values["data"], dict(data))]

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captioning.config import StageConfig, TrainConfig
 from captioning.examples import Stream, draws
+
+DEFAULT_STEPS = 100
+"""Of a run that was given no limit: a minute on the samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,7 @@ class Mixture:
         self.sizes = tuple(sizes)
         self.turns = tuple(max(1, round(n * w)) for n, w in zip(sizes, weights, strict=True))
         self.seed = seed
+        self._orders: dict[tuple[Stream, int, int], tuple[int, NDArray[np.int64]]] = {}
         self._first_turn = np.cumsum([0, *self.turns])
         self._first_index = np.cumsum([0, *self.sizes])
 
@@ -53,18 +56,23 @@ class Mixture:
         return [self._item(*divmod(number, len(self))) for number in range(start, stop)]
 
     def _item(self, epoch: int, place: int) -> Item:
-        turn = int(_order(self.seed, Stream.ORDER, epoch, 0, len(self))[place])
+        turn = int(self._order(Stream.ORDER, epoch, 0, len(self))[place])
         source = int(np.searchsorted(self._first_turn, turn, side="right")) - 1
         size, turns = self.sizes[source], self.turns[source]
         earlier, inside = divmod(epoch * turns + turn - int(self._first_turn[source]), size)
         if turns != size:  # an epoch is no whole pass: the pass has an order of its own
-            inside = int(_order(self.seed, Stream.PASS, earlier, source, size)[inside])
+            inside = int(self._order(Stream.PASS, earlier, source, size)[inside])
         return Item(epoch=earlier, index=int(self._first_index[source]) + inside)
 
+    def _order(self, stream: Stream, number: int, source: int, size: int) -> NDArray[np.int64]:
+        """The order of an epoch, or of a pass through a data set; the last two of each are kept.
 
-@lru_cache(maxsize=8)
-def _order(seed: int, stream: Stream, epoch: int, index: int, size: int) -> NDArray[np.int64]:
-    return draws(seed, stream, epoch, index).permutation(size)
+        Turns that follow each other come from no more.
+        """
+        key = (stream, source, number % 2)
+        if key not in self._orders or self._orders[key][0] != number:
+            self._orders[key] = number, draws(self.seed, stream, number, source).permutation(size)
+        return self._orders[key][1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +113,8 @@ def total_steps(config: TrainConfig, n_turns: int) -> int | None:
         config: the run.
         n_turns: of an epoch.
     """
+    if config.steps is None and config.epochs is None and config.max_seconds is None:
+        return DEFAULT_STEPS
     limits = [] if config.steps is None else [config.steps]
     if config.epochs is not None:
         stages = config.stages or (StageConfig(share=1.0),)
@@ -169,7 +179,7 @@ class BatchPlan:
             return self.mixture.items(start, start + size)
         window, place = divmod(into, self.window)
         items = self._window(stage.first_turn + window * self.window * size, self.window * size)
-        order = _order(self.mixture.seed, Stream.WINDOW, window, stage.first_step, self.window)
+        order = draws(self.mixture.seed, Stream.WINDOW, window, stage.first_step).permutation(self.window)
         return items[order[place] * size : (order[place] + 1) * size]
 
     def part(self, step: int, part: int) -> list[Item]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from captioning.batches import SampleBatch
 from captioning.config import TrainConfig
+from captioning.reward_processes import RewardProcesses, default_workers
 from captioning.rewards import Rewards
 from captioning.steps import Means, Part, Step
 from captioning.tokenizer import CaptionTokenizer
@@ -40,13 +41,14 @@ def self_critical_step(config: TrainConfig, tokenizer: CaptionTokenizer, rewards
 class SelfCritical:
     """Draws captions and compares them with a baseline.
 
-    Rewards are computed in this process, after the pass with gradients was started: an accelerator works on
-    it meanwhile, and waits for no other process.
+    Their rewards come from processes beside this one while it passes them through the model.
     """
 
     def __init__(self, config: TrainConfig, tokenizer: CaptionTokenizer, rewards: Rewards) -> None:
         """Takes the rewards of the training pictures."""
         self.config, self.tokenizer, self.rewards = config, tokenizer, rewards
+        count = config.scst.reward_workers
+        self.processes = RewardProcesses(rewards, default_workers() if count is None else count)
         self.never_ids = unwritable_ids(tokenizer)
 
     def __call__(self, model: OscarForCaptioning, batch: SampleBatch, step: int) -> Means:
@@ -71,14 +73,14 @@ class SelfCritical:
         )
         # Mixed precision keeps the weights that it casts, and these were cast without gradients.
         torch.clear_autocast_cache()
-        log_probs = mean_log_probs(model, prefix, drawn, self.never_ids, self.config.scst.temperature)
-
         texts = [self._texts(hypotheses) for hypotheses in drawn]
         if greedy is not None:
             texts = [
                 [*of_picture, *self._texts(best)] for of_picture, best in zip(texts, greedy, strict=True)
             ]
-        scores = torch.tensor(self.rewards.score(batch.image_ids, texts), device=log_probs.device)
+        scored = self.processes.begin(batch.image_ids, texts)
+        log_probs = mean_log_probs(model, prefix, drawn, self.never_ids, self.config.scst.temperature)
+        scores = torch.tensor(scored(), device=log_probs.device)
         rewards = scores[:, : log_probs.shape[1]]  # (B, S)
         baseline = None if greedy is None else scores[:, -1]  # (B,)
         return {

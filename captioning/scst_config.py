@@ -27,11 +27,16 @@ class ScstConfig:
     what those teach can make the latter worse; at 0.5 they are nearly as good (docs/results.md)."""
     segmenter: str = "jieba"
     """What cuts captions for the reward: jieba (words), chars, whitespace, or an installed package's."""
+    reward_workers: int | None = None
+    """Processes that compute rewards, of every training process; if empty, 2 with CUDA, else none, for a
+    processor needs its cores for the model."""
     frequencies: Path | None = None
     """Document frequencies from ``captioning.count_ngrams``; if empty, those of the training captions."""
 
     def __post_init__(self) -> None:
         at_least(self, "samples", 1)
         positive(self, "temperature")
+        if self.reward_workers is not None:
+            at_least(self, "reward_workers", 0)
         if self.baseline == "leave_one_out" and self.samples < 2:
             raise ValueError("one sample has no others to beat: set samples to 2 or more, or baseline=greedy")

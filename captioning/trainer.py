@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 import torch
 from accelerate.utils import broadcast_object_list
@@ -83,8 +84,8 @@ class Trainer:
         refuse_different_steps(config.out, self.counters.step)
         self.shared = self.workers.prepare(learning, self.optimizer)
         scaler = self.workers.accelerator.scaler
-        if run.resume and scaler is not None:
-            scaler.load_state_dict(run.resume.state.values["scaler"])
+        if run.resume and scaler is not None and (kept := run.resume.state.values["scaler"]):
+            scaler.load_state_dict(kept)  # a run that goes on in fp16 has none, and looks for its scale
         self.plan = plan_of(run, self.workers.count)
         self.total_steps = total_steps(config, len(self.plan.mixture))
         by_time = config.max_seconds is not None or self.total_steps is None
@@ -129,9 +130,12 @@ class Trainer:
         number = self.stop_request.signal or 0
         if self.workers.count == 1:
             return number or None
-        signals, senders, seconds = self.workers.sums([number, number > 0, self.counters.seconds])
+        got = [number == SIGINT, number == SIGTERM, self.counters.seconds]
+        interrupted, terminated, seconds = self.workers.sums(got)
         self.counters.seconds = seconds / self.workers.count
-        return round(signals / senders) if senders else None
+        if terminated:
+            return SIGTERM
+        return SIGINT if interrupted else None
 
     def _step(self, batches: Iterator[StepParts]) -> None:
         """One optimizer step."""
@@ -269,7 +273,8 @@ class Trainer:
         yield (
             f"{learned}: {n_parameters / 1e6:.1f} M trained parameters, "
             f"{len(self.run.tokenizer)} pieces, {len(pictures)} pictures with "
-            f"{int(pictures.first_caption[-1])} captions, {self._steps_per_epoch()} steps an epoch"
+            f"{int(pictures.first_caption[-1])} captions, {self._steps_per_epoch()} steps an epoch, "
+            f"{self._limit()}"
         )
         yield f"device {self.device}, precision {choice.name} ({choice.reason})"
         if self.workers.count > 1:
@@ -277,10 +282,24 @@ class Trainer:
         if self.run.resume is None:
             return
         was = self.run.resume.state.values
-        now = {"threads": torch.get_num_threads(), "processes": self.workers.count}
-        for name, number in now.items():
-            if was[name] != number:
-                yield f"{name}: {number}, were {was[name]}; the weights will differ in their last bits"
+        now = {
+            "threads": torch.get_num_threads(),
+            "processes": self.workers.count,
+            "precision": self.precision,
+            "parallel": config.parallel,
+            "gradient_checkpointing": config.gradient_checkpointing,
+        }
+        for name, value in now.items():
+            before = was.get(name, was["config"].get(name))
+            if before != value:
+                yield f"{name}: {value}, was {before}; the weights will differ from those of an unbroken run"
+
+    def _limit(self) -> str:
+        """When the run ends."""
+        limits = [] if self.total_steps is None else [f"{self.total_steps} steps"]
+        if self.config.max_seconds is not None:
+            limits.append(f"{self.config.max_seconds:g} seconds in training steps")
+        return " or ".join(limits) + " in all"
 
     def _tell_step(self, rate: float) -> None:
         """The first process tells of its share of the step, times their number; the others are as fast."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from captioning.config import SourceConfig, TrainConfig
 from captioning.dataset import CaptionedPictures, Source
@@ -41,13 +42,23 @@ def read_sources(config: TrainConfig, store: RegionStore) -> tuple[list[Source],
         regions = source.regions or data.regions
         if regions not in stores:
             stores[regions] = RegionStore(regions, expect=same)
-        captions = read_caption_file(source.captions, "train", tags=data.tags, lexicon=data.lexicon)
-        _refuse_questions(config, captions)
+        captions = read_training_file(config, source.captions, "train")
         found = join(captions.records, stores[regions])
         where = f" ({source.captions})" if data.more else ""
         notes += [f"training{where}: {line}" for line in (*captions.notes, *found.report())]
         sources.append(Source(records=found.records, store=stores[regions], weight=source.weight))
     return sources, notes
+
+
+def read_training_file(config: TrainConfig, path: Path, split: str) -> CaptionFile:
+    """The captions of a split, with the tags that the run wants.
+
+    Raises:
+        ValueError: it cannot be read, or has questions in a run that writes captions.
+    """
+    captions = read_caption_file(path, split, tags=config.data.tags, lexicon=config.data.lexicon)
+    _refuse_questions(config, captions)
+    return captions
 
 
 def _refuse_questions(config: TrainConfig, captions: CaptionFile) -> None:

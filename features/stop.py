@@ -6,20 +6,28 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 __all__ = ["StopRequest", "end_with_parent"]
 
 
+SAME_WISH_SECONDS = 1.0
+
+
 class StopRequest:
     """Notes SIGINT and SIGTERM instead of dying of them; a second one ends the process at once.
+
+    What comes within a second of the first is the same wish: a scheduler that signals every process reaches
+    one directly and through torchrun, which passes signals on.
 
     Only in the main thread, where Python handles signals: in an actor of Ray they are Ray's.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._noted = 0.0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -36,9 +44,12 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.signal = number
-        for other in self._before:
-            signal.signal(other, signal.SIG_DFL)
+        if self.signal is None:
+            self.signal, self._noted = number, time.monotonic()
+        elif time.monotonic() - self._noted > SAME_WISH_SECONDS:
+            for other in self._before:
+                signal.signal(other, signal.SIG_DFL)
+            signal.raise_signal(number)
 
 
 def end_with_parent(_worker: int = 0) -> None:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import captioning.schedule
 from captioning.config import StageConfig
+from captioning.examples import draws
 from captioning.schedule import BatchPlan, Item, Mixture, Stage, stages_of, total_steps
 from tests.captioning.small_run import small_config
 
@@ -60,6 +62,20 @@ def test_any_stretch_of_a_mixture_holds_its_data_sets_in_proportion() -> None:
         sum(item.index >= 3000 for item in mixture.items(s, s + 1000)) / 1000 for s in range(0, 15000, 1000)
     ]
     assert share == pytest.approx([0.4] * 15, abs=0.05)
+
+
+def test_every_order_of_a_mixture_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = Counter[tuple[object, ...]]()
+
+    def counting(*of: object) -> np.random.Generator:
+        drawn[of] += 1
+        return draws(*of)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(captioning.schedule, "draws", counting)
+    mixture = Mixture([20] * 5, [0.7] * 5, seed=3)
+    for start in range(0, 4 * len(mixture), 5):
+        mixture.items(start, start + 5)
+    assert set(drawn.values()) == {1}
 
 
 def test_steps_depend_on_nothing_that_was_asked_before() -> None:

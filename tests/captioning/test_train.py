@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -25,6 +26,8 @@ from captioning.config import (
     TrainConfig,
     ValidationConfig,
 )
+from captioning.detector_match import DetectorMismatch
+from captioning.parallel import Workers
 from captioning.precision import choose_precision, pick_device
 from captioning.run_folder import claimed, point, step_folder
 from captioning.runs import Resume, differences, plain, prepare, refuse_differences
@@ -34,7 +37,8 @@ from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids
 from oscar.decoding import generate
-from tests.captioning.small_run import small_config, turns
+from tests.captioning.small_captioner import META, write_small_store
+from tests.captioning.small_run import CAPTIONS, small_config, turns
 from tests.torture.disk import disk
 
 ROOT = Path(__file__).parents[2]
@@ -294,6 +298,76 @@ def test_other_settings_or_data_are_refused_by_name(tmp_path: Path) -> None:
         train(other)
 
 
+def test_a_run_goes_on_when_its_files_have_moved_and_what_it_started_from_is_gone(tmp_path: Path) -> None:
+    start = small_config(tmp_path, out="start", steps=1)
+    train(start)
+    shutil.copytree(start.out / "last", tmp_path / "init")
+    second = shutil.copy(start.data.train, tmp_path / "second.json")
+    config = replace(
+        start,
+        out=tmp_path / "run",
+        init=str(tmp_path / "init"),
+        data=replace(start.data, more=(SourceConfig(captions=Path(second)),)),
+    )
+    train(config)
+    shutil.rmtree(tmp_path / "init")
+    Path(second).rename(tmp_path / "moved.json")
+    moved = (SourceConfig(captions=tmp_path / "moved.json"),)
+    before = digest(config, 1)
+    train(replace(config, data=replace(config.data, more=moved)))
+    assert digest(config, 1) == before
+    with pytest.raises(ValueError, match=r"data\.more is \[0\.5\], was \[1\.0\]"):
+        train(replace(config, data=replace(config.data, more=(replace(moved[0], weight=0.5),))))
+
+
+def test_weights_that_know_another_detector_of_the_same_width_are_not_trained_on(tmp_path: Path) -> None:
+    start = small_config(tmp_path, out="start", steps=1)
+    train(start)
+    other = write_small_store(tmp_path / "other.h5", CAPTIONS, replace(META, description={"weights_sha256": "1" * 64}))
+    config = replace(
+        start,
+        out=tmp_path / "run",
+        init=str(start.out / "last"),
+        data=replace(start.data, regions=other),
+    )
+    with pytest.raises(DetectorMismatch, match=r"(?s)another detector than those that init .*features\.extract"):
+        prepare(config)
+    (start.out / "last" / "tushuo.json").unlink()
+    prepare(config)
+
+
+def test_reading_pictures_otherwise_than_the_initial_weights_did_is_told(tmp_path: Path) -> None:
+    start = small_config(tmp_path, out="start", steps=1)
+    train(start)
+    prefix = replace(start.data.prefix, max_regions=start.data.prefix.max_regions + 1)
+    run = prepare(
+        replace(
+            start,
+            out=tmp_path / "run",
+            init=str(start.out / "last"),
+            data=replace(start.data, prefix=prefix),
+        )
+    )
+    assert any("learned with data.prefix.max_regions" in note for note in run.notes)
+
+
+def test_questions_do_not_validate_a_captioner(tmp_path: Path) -> None:
+    config = small_config(tmp_path)
+    pair = {"image_id": "a.jpg", "question": "这是什么？", "answer": "狗"}
+    path = tmp_path / "questions.jsonl"
+    path.write_text(json.dumps(pair, ensure_ascii=False) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="questions with answers"):
+        prepare(replace(config, data=replace(config.data, validation=path)))
+
+
+def test_two_processes_with_different_signals_agree_on_one_of_them(tmp_path: Path) -> None:
+    trainer = Trainer(prepare(small_config(tmp_path)), None)
+    trainer.stop_request.signal = signal.SIGINT
+    sums = lambda ours: [ours[0], ours[1] + 1, 2 * ours[2]]  # noqa: E731  (the other one got SIGTERM)
+    trainer.workers = cast(Workers, SimpleNamespace(count=2, sums=sums))
+    assert trainer._agree() == signal.SIGTERM
+
+
 def test_a_finished_run_is_not_trained_further_and_overwrite_starts_anew(tmp_path: Path) -> None:
     config = small_config(tmp_path)
     train(config)
@@ -422,7 +496,6 @@ def test_a_missing_regions_file_is_answered_with_the_command_that_makes_it(
         ("steps: [1", "c.yaml: Problems parsing config"),
         ("steps: many", "c.yaml: steps is 'many', wanted a whole number or null"),
         ("loss: {mask_share: 2}", "mask_share must lie between 0 and 1, got 2.0"),
-        ("steps: null", "a run needs an end"),
         (
             "objective: scst",
             "scst improves a captioner that writes captions already: give its folder as init",
@@ -449,7 +522,8 @@ def settings(name: str) -> TrainConfig:
 
 
 def test_a_run_without_arguments_is_the_mini_configuration() -> None:
-    assert settings("mini.yaml") == TrainConfig()
+    assert settings("mini.yaml") == replace(TrainConfig(), steps=100)
+    assert total_steps(TrainConfig(), 12) == 100
 
 
 def test_the_aic_icc_configuration_is_the_published_recipe() -> None:
@@ -501,6 +575,7 @@ def test_the_shortest_limit_ends_a_run(tmp_path: Path) -> None:
     assert total_steps(config, 6) == 7
     assert total_steps(replace(config, epochs=1.5), 6) == 5
     assert total_steps(replace(config, steps=None, max_seconds=1), 6) is None
+    assert total_steps(TrainConfig(epochs=60, batch_size=10), 200) == 1200
 
 
 def test_a_run_that_is_older_than_a_setting_goes_on_with_its_default(tmp_path: Path) -> None:

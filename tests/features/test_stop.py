@@ -42,6 +42,30 @@ def test_a_signal_to_the_whole_group_ends_no_worker_before_its_parent(number: si
     assert child.returncode == 0
 
 
+TWICE = """
+import os, signal, sys, time
+import features.stop
+features.stop.SAME_WISH_SECONDS = float(sys.argv[1])
+with features.stop.StopRequest() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("saved", stop.signal)
+"""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "code", "said"), [("60", 0, ["saved", "15"]), ("0.001", -signal.SIGTERM, [])]
+)
+def test_a_signal_that_comes_by_two_ways_is_one_and_a_later_one_ends_the_process(
+    seconds: str, code: int, said: list[str]
+) -> None:
+    child = subprocess.run(
+        [sys.executable, "-c", TWICE, seconds], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert (child.returncode, child.stdout.split()) == (code, said), child.stderr
+
+
 ORPHANS = """
 import os, signal
 from multiprocessing import active_children

@@ -2,47 +2,50 @@
 
 A file of captions (any format of references in `eval.annotations`, recognised by its content) becomes JSON
 that keeps what it had: AIC-ICC, or COCO captions where pictures have numbers, or Karpathy's format where they
-have splits. Predictions are refused: they are scored as they were written. Anything else is plain text in
-UTF-8, one text a line, of any length; ``.gz`` is read and written. IN may be ``-``, standard input, which is
-always plain text.
+have splits. COCO results, which are predictions, are refused: they are scored as they were written.
+
+Pairs as JSON lines (`captioning.pairs`), which the corpora of pre-training are converted into, stay what they
+are, line by line: captions, questions and answers are cleaned, tags and all else are kept.
+
+Anything else is plain text in UTF-8, one text a line, of any length; ``.gz`` is read and written. IN may be
+``-``, standard input, which is always plain text. What is plainly none (`captioning.plain_text`) is refused.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import sys
 import unicodedata
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from captioning.cleaning import Cleaner, CleaningConfig
+from captioning.pairs import read_pairs
+from captioning.plain_text import STANDARD_INPUT, is_packed, plain_lines, write_lines
 from captioning.prediction_files import replaced_file
 from captioning.reference_files import reference_content
-from eval.annotations import ReferenceFile, looks_like_captions, read_reference_file
+from eval.annotations import Recognised, ReferenceFile, looks_like_captions, parse_references, recognise
+from eval.lines import json_lines
+from eval.problems import Problems
 from features.arguments import parse_config
-
-STANDARD_INPUT = Path("-")
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanConfig:
-    """Clean a text corpus or the captions of a data set, and count what each step does.
+    """Clean a text corpus, pairs for pre-training or the captions of a data set; count what each step does.
 
     Of a data set, clean the captions to train on. Scores against cleaned references are not comparable with
     published ones.
     """
 
     source: Path
-    """Plain text, one a line (.gz; - for standard input), or captions in any format of references."""
+    """Plain text, one a line (.gz; - for standard input), pairs as JSON lines, or captions in any format of
+    references. Oscar's TSV and YAML: convert them first (captioning.validate --convert)."""
     out: Path | None = None
-    """The new file; of captions JSON, of a corpus plain text (.gz)."""
+    """The new file; of captions JSON, of pairs JSON lines, of a corpus plain text (.gz)."""
     report: Path | None = None
     """Write counts and examples of each step to this JSON file."""
     dry_run: bool = False
@@ -84,7 +87,7 @@ def clean(config: CleanConfig) -> dict[str, Any]:
     """Read, clean, write; the account is that of the report.
 
     Raises:
-        ValueError: IN cannot be read as text or captions, or the steps do not fit it.
+        ValueError: IN cannot be read as text, pairs or captions, or the steps do not fit it.
         OSError: a file is there already, is missing or cannot be written.
         ModuleNotFoundError: a step's package is not installed; the message names it.
     """
@@ -92,12 +95,8 @@ def clean(config: CleanConfig) -> dict[str, Any]:
         if path is not None and path.exists() and not config.overwrite:
             raise FileExistsError(f"{path}: exists; give another name, or --overwrite")
     cleaner = Cleaner(config.cleaning)
-    if _is_text(config.source):
-        found: dict[str, Any] = {"kind": "text"}
-        _clean_text(config, cleaner)
-    else:
-        found = {"kind": "captions", "images_without_captions": _clean_captions(config, cleaner)}
-    account = {"schema": 1, "versions": _versions(), "source": str(config.source)} | found | cleaner.account()
+    kind = _clean_source(config, cleaner)
+    account = {"schema": 1, "versions": _versions(), "source": str(config.source)} | kind | cleaner.account()
     if config.report is not None:
         with replaced_file(config.report) as file:
             file.write(json.dumps(account, ensure_ascii=False, indent=1) + "\n")
@@ -106,41 +105,60 @@ def clean(config: CleanConfig) -> dict[str, Any]:
 
 def summary(account: dict[str, Any], config: CleanConfig) -> str:
     """The counts as lines."""
+    what = "pairs" if account["kind"] == "pairs" else "texts"
     lines = [
-        f"{account['n_read']:,} texts read, {account['n_kept']:,} kept, {account['n_changed']:,} changed"
+        f"{account['n_read']:,} {what} read, {account['n_kept']:,} kept, {account['n_changed']:,} changed"
     ]
     for what, steps in (("changed", account["changed"]), ("left out", account["left_out"])):
         lines += [f"  {name:<17}{count['texts']:>13,} {what}" for name, count in steps.items()]
     if images := account.get("images_without_captions"):
-        lines.append(f"{len(images):,} pictures have no caption left, and are left out")
+        lines.append(f"{len(images):,} pictures have no text left, and are left out")
     lines += [f"Written: {path}" for path in (config.out, config.report) if path is not None]
     return "\n".join(lines) + "\n"
 
 
-def _is_text(source: Path) -> bool:
-    """Whether the source is plain text; what is not opened here is not looked into."""
-    return source == STANDARD_INPUT or source.suffix == ".gz" or not looks_like_captions(source)
+def _clean_source(config: CleanConfig, cleaner: Cleaner) -> dict[str, Any]:
+    """What the source holds, for the account."""
+    source = config.source
+    if source == STANDARD_INPUT or is_packed(source) or not looks_like_captions(source):
+        with plain_lines(source) as lines:
+            write_lines(config.out, cleaner.corpus(lines))
+        return {"kind": "text"}
+    found = recognise(source, "references")
+    if found.format == "jsonl":
+        return {"kind": "pairs", "images_without_captions": _clean_pairs(config, cleaner, found)}
+    return {"kind": "captions", "images_without_captions": _clean_captions(config, cleaner, found)}
 
 
-def _clean_text(config: CleanConfig, cleaner: Cleaner) -> None:
-    with _opened(config.source) as binary:
-        texts = cleaner.corpus(_lines(config.source, binary))
-        if config.out is None:
-            for _ in texts:
-                pass
-            return
-        with _text_file(config.out) as file:
-            file.writelines(text + "\n" for text in texts)
+def _clean_pairs(config: CleanConfig, cleaner: Cleaner, found: Recognised) -> list[str]:
+    """Pictures of which no pair is left."""
+    problems = Problems(config.source)
+    read_pairs(found.content, problems)  # says all that is wrong with them
+    problems.raise_any()
+    is_left: dict[str, bool] = {}
+
+    def cleaned_lines() -> Iterator[str]:
+        records = json_lines(found.content, problems)
+        for image_id, values in cleaner.pairs(record.values for record in records):
+            is_left[image_id] = is_left.get(image_id, False) or values is not None
+            if values is not None:
+                line = json.dumps(values, ensure_ascii=False)
+                yield line.encode(errors="backslashreplace").decode()  # half a surrogate pair: as JSON has it
+        if config.out is not None and not any(is_left.values()):
+            raise ValueError(f"{config.source}: no pair is left; nothing was written")
+
+    write_lines(config.out, cleaned_lines())
+    return [image_id for image_id, left in is_left.items() if not left]
 
 
-def _clean_captions(config: CleanConfig, cleaner: Cleaner) -> list[str]:
+def _clean_captions(config: CleanConfig, cleaner: Cleaner, found: Recognised) -> list[str]:
     """Pictures of which no caption is left."""
     if config.cleaning.duplicates == "near":
         raise ValueError(
             f"{config.source}: holds captions of pictures, where near-duplicates are wanted; choose "
             f"--cleaning.duplicates exact or keep"
         )
-    references = read_reference_file(config.source)
+    references = parse_references(found)
     cleaned = {image_id: cleaner.captions(texts) for image_id, texts in references.captions.items()}
     kept = {image_id: texts for image_id, texts in cleaned.items() if texts}
     if config.out is not None:
@@ -156,51 +174,6 @@ def _clean_captions(config: CleanConfig, cleaner: Cleaner) -> list[str]:
         with replaced_file(config.out) as file:
             file.write(json.dumps(content, ensure_ascii=False, indent=1) + "\n")
     return [image_id for image_id in cleaned if image_id not in kept]
-
-
-@contextmanager
-def _opened(source: Path) -> Iterator[Iterable[bytes]]:
-    if source == STANDARD_INPUT:
-        yield sys.stdin.buffer
-    else:
-        with gzip.open(source) if source.suffix == ".gz" else source.open("rb") as file:
-            yield file
-
-
-def _lines(source: Path, binary: Iterable[bytes]) -> Iterator[str]:
-    """Lines without their ends.
-
-    Raises:
-        ValueError: one is not UTF-8, or the gzip file is damaged.
-    """
-    number = 0
-    try:
-        for number, line in enumerate(binary, start=1):
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            yield text.rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{source}, line {number}: found bytes that are not UTF-8, wanted UTF-8; convert it first, for "
-            f"instance: iconv -f GB18030 -t UTF-8 OLD > NEW"
-        ) from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(
-            f"{source}, after line {number}: found a damaged gzip file ({error}); get it again"
-        ) from error
-
-
-@contextmanager
-def _text_file(path: Path) -> Iterator[IO[str]]:
-    """A text file that takes its place when it is whole; ``.gz`` the same bytes whenever it is written."""
-    with replaced_file(path) as file:
-        if path.suffix != ".gz":
-            yield file
-            return
-        with (
-            gzip.GzipFile(filename="", mode="wb", fileobj=file.buffer, mtime=0) as packed,
-            io.TextIOWrapper(packed, encoding="utf-8", newline="") as text,
-        ):
-            yield text
 
 
 def _versions() -> dict[str, str]:

@@ -8,12 +8,16 @@ cleaning what has been cleaned changes nothing. (OpenCC alone is not so: it make
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from captioning import text_steps
-from captioning.duplicates import ExactDuplicates, NearDuplicates
+from captioning.duplicates import ExactDuplicates, NearDuplicates, NearDuplicatesAmong
+from captioning.pairs import tag_text
+
+Filters = Mapping[str, Callable[..., str | None]]
+"""Key of `Cleaner.left_out` -> what finds the text before, of a text and what names its group."""
 
 STEPS: dict[str, Callable[[str], str]] = {
     "html": text_steps.remove_html,
@@ -56,7 +60,8 @@ class CleaningConfig:
     """A run of white space becomes one space; none at the ends."""
     duplicates: Literal["keep", "exact", "near"] = "exact"
     """Leave out texts that were there before: equal ones, or (needs tushuo[cleaning]) near ones too. Of
-    captions, equal ones of the same picture alone."""
+    captions, equal ones of the same picture alone; of pairs, those of the same picture that have the same
+    tags or the same answer."""
     similarity: float = 0.8
     """Share of common character 3-grams (Jaccard index) that makes near-duplicates."""
 
@@ -79,7 +84,7 @@ class StepCount:
     """What one step did."""
 
     texts: int = 0
-    """Texts that it changed, or left out."""
+    """Texts that it changed, or left out; a question that is left out goes with its answer, as one."""
     examples: list[Example] = field(default_factory=list)
     """The first few."""
 
@@ -127,12 +132,10 @@ class Cleaner:
 
     def corpus(self, texts: Iterable[str]) -> Iterator[str]:
         """Clean texts, one at a time, without empty ones and duplicates in the whole corpus."""
-        filters: dict[str, ExactDuplicates | NearDuplicates] = {}
-        if "exact_duplicates" in self.left_out:
-            filters["exact_duplicates"] = ExactDuplicates()
-        if "near_duplicates" in self.left_out:
-            filters["near_duplicates"] = NearDuplicates(self.config.similarity)
-        return self._filtered(texts, filters)
+        filters = self._filters(NearDuplicates)
+        for text in texts:
+            if (kept := self._kept((text,), filters)) is not None:
+                yield kept[0]
 
     def captions(self, captions: Sequence[str]) -> tuple[str, ...]:
         """Clean captions of one picture, without empty ones and exact repetitions among them.
@@ -140,26 +143,75 @@ class Cleaner:
         Near ones stay: that people say nearly the same about a picture is what several captions are for. So
         do those of other pictures: two pictures may well show the same.
         """
-        exact = "exact_duplicates" in self.left_out
-        return tuple(self._filtered(captions, {"exact_duplicates": ExactDuplicates()} if exact else {}))
+        filters = self._filters(None)
+        found = (self._kept((caption,), filters) for caption in captions)
+        return tuple(kept[0] for kept in found if kept is not None)
 
-    def _filtered(
-        self, texts: Iterable[str], filters: dict[str, ExactDuplicates | NearDuplicates]
-    ) -> Iterator[str]:
-        for text in texts:
-            self.n_read += 1
-            cleaned = self.clean(text)
-            if not cleaned.strip():
-                self.left_out["empty"].add(text, cleaned)
-                continue
-            for name, duplicates in filters.items():
-                if (kept := duplicates.find(cleaned)) is not None:
-                    self.left_out[name].add(cleaned, kept)
-                    break
-            else:
-                self.n_kept += 1
-                self.n_changed += cleaned != text
-                yield cleaned
+    def pairs(self, lines: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+        """Clean the captions, questions and answers of lines of pairs, one line at a time.
+
+        A pair is left out where a text of it is empty, and where an equal one (or, if wanted, one with a
+        caption or question nearly equal) of the same picture with the same tags or answer was there before.
+        All else in a line stays as it is, its tags among it.
+
+        Args:
+            lines: Values of lines that `captioning.pairs.read_pairs` finds nothing wrong with.
+
+        Yields:
+            The picture's id of each line, and the line cleaned; None for it where nothing is left.
+        """
+        filters = self._filters(NearDuplicatesAmong)
+        for values in lines:
+            clean = self._question if "question" in values else self._captions_of_line
+            image_id = str(values["image_id"])
+            yield image_id, clean(image_id, values, filters)
+
+    def _question(self, image_id: str, values: Mapping[str, Any], filters: Filters) -> dict[str, Any] | None:
+        kept = self._kept((values["question"], values["answer"]), filters, (image_id, "answer"))
+        return None if kept is None else {**values, "question": kept[0], "answer": kept[1]}
+
+    def _captions_of_line(
+        self, image_id: str, values: Mapping[str, Any], filters: Filters
+    ) -> dict[str, Any] | None:
+        several = isinstance(values["caption"], list)
+        among = (image_id, "tags", tag_text(values.get("tags") or ()).text)
+        captions = values["caption"] if several else [values["caption"]]
+        found = (self._kept((caption,), filters, among) for caption in captions)
+        left = [kept[0] for kept in found if kept is not None]
+        return {**values, "caption": left if several else left[0]} if left else None
+
+    def _filters(self, near: type[NearDuplicates] | type[NearDuplicatesAmong] | None) -> Filters:
+        """What finds duplicates, as the settings want it; with None no near ones."""
+        filters: dict[str, Callable[..., str | None]] = {}
+        if "exact_duplicates" in self.left_out:
+            filters["exact_duplicates"] = ExactDuplicates().find
+        if near is not None and "near_duplicates" in self.left_out:
+            filters["near_duplicates"] = near(self.config.similarity).find
+        return filters
+
+    def _kept(
+        self, texts: tuple[str, ...], filters: Filters, among: tuple[str, ...] = ()
+    ) -> tuple[str, ...] | None:
+        """A text cleaned, or a question and its answer; None where it is left out. Both are counted.
+
+        Args:
+            texts: One, or the two that stay and go together.
+            filters: Look for the first of them.
+            among: Of the group in which they look; the cleaned second text narrows it down.
+        """
+        self.n_read += 1
+        cleaned = tuple(map(self.clean, texts))
+        for text, after in zip(texts, cleaned, strict=True):
+            if not after.strip():
+                self.left_out["empty"].add(text, after)
+                return None
+        for name, find in filters.items():
+            if (before := find(cleaned[0], *among, *cleaned[1:])) is not None:
+                self.left_out[name].add(cleaned[0], before)
+                return None
+        self.n_kept += 1
+        self.n_changed += cleaned != texts
+        return cleaned
 
     def account(self) -> dict[str, Any]:
         """Settings, counts and examples, ready for JSON."""

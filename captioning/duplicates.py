@@ -24,9 +24,15 @@ class ExactDuplicates:
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
 
-    def find(self, text: str) -> str | None:
-        """The equal text that came before; None where there was none, and then this one is remembered."""
-        digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    def find(self, text: str, *among: str) -> str | None:
+        """The equal text that came before; None where there was none, and then this one is remembered.
+
+        Args:
+            text: The text.
+            among: What names the group it is of: only texts of one group are compared.
+        """
+        group = "".join(f"{len(name)}:{name}" for name in among)  # lengths: no two groups are written alike
+        digest = hashlib.blake2b((group + text).encode(), digest_size=16).digest()
         if digest in self._seen:
             return text
         self._seen.add(digest)
@@ -76,6 +82,37 @@ class NearDuplicates:
         sketch = self._empty.copy()
         sketch.update_batch([gram.encode() for gram in grams])
         return sketch
+
+
+class NearDuplicatesAmong:
+    """`NearDuplicates` within groups, each of them small: the texts of a picture.
+
+    Every text is compared with all that were kept of its group, so none is missed.
+    """
+
+    def __init__(self, similarity: float) -> None:
+        """Remember nothing yet.
+
+        Args:
+            similarity: Least Jaccard index of the two sets of grams, above 0 and below 1.
+        """
+        self.similarity = similarity
+        self._kept: dict[tuple[str, ...], list[str]] = {}
+
+    def find(self, text: str, *among: str) -> str | None:
+        """The first text before that is alike; None where there was none, and then this one is remembered.
+
+        Args:
+            text: The text.
+            among: What names the group it is of.
+        """
+        grams = grams_of(text)
+        kept = self._kept.setdefault(among, [])
+        for other in kept:
+            if jaccard(grams, grams_of(other)) >= self.similarity:
+                return other
+        kept.append(text)
+        return None
 
 
 def grams_of(text: str) -> set[str]:

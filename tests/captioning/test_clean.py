@@ -124,12 +124,10 @@ def test_coco_captions_stay_coco_captions(tmp_path: Path) -> None:
     [
         "a.jpg#zhc#0\t<b>一隻狗</b>\na.jpg#zhc#1\t一只狗\nb.jpg#zhc#0\t一只狗\n",
         'image_id,caption\na.jpg,"<b>一隻狗</b>"\na.jpg,一只狗\nb.jpg,一只狗\n',
-        '{"image_id": "a.jpg", "caption": ["<b>一隻狗</b>", "一只狗"]}\n'
-        '{"image_id": "b.jpg", "caption": "一只狗"}',
         '[{"image_id": "a.jpg", "caption": ["<b>一隻狗</b>", "一只狗"]},'
         '{"image_id": "b.jpg", "caption": ["一只狗"]}]',
     ],
-    ids=["lines", "table", "json lines", "aic-icc"],
+    ids=["lines", "table", "aic-icc"],
 )
 def test_captions_without_numbers_become_aic_icc(tmp_path: Path, text: str) -> None:
     code, out = run(written(tmp_path, text))

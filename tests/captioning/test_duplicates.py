@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from captioning.duplicates import ExactDuplicates, NearDuplicates, grams_of, jaccard
+from captioning.duplicates import ExactDuplicates, NearDuplicates, NearDuplicatesAmong, grams_of, jaccard
 
 pytest.importorskip("datasketch")
 
@@ -21,6 +21,22 @@ def test_grams_overlap_and_a_short_text_is_its_own() -> None:
 def test_only_the_same_text_is_an_exact_duplicate() -> None:
     exact = ExactDuplicates()
     assert [exact.find(text) for text in ("狗", "狗 ", "狗", "猫")] == [None, None, "狗", None]
+
+
+def test_an_exact_duplicate_is_of_the_same_group() -> None:
+    exact = ExactDuplicates()
+    found = [
+        exact.find("狗", *among) for among in ((), ("a",), ("b",), ("a", "狗"), ("a",), ("a狗",), ("", "a"))
+    ]
+    assert found == [None, None, None, None, "狗", None, None]
+
+
+def test_a_near_duplicate_within_a_group_names_the_first_text_that_is_alike() -> None:
+    first, second = "一只狗在草地", "一只狗在草原"  # 3 of 5 grams in common
+    near = NearDuplicatesAmong(0.6)
+    assert [near.find(first, "a"), near.find(second, "a"), near.find(second, "b")] == [None, first, None]
+    near = NearDuplicatesAmong(0.61)
+    assert [near.find(first, "a"), near.find(second, "a")] == [None, None]
 
 
 def test_a_near_duplicate_names_the_first_text_that_is_alike() -> None:

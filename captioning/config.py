@@ -132,7 +132,7 @@ class ValidationConfig:
     pictures: int | None = None
     """Only the first so many validation pictures; all if empty."""
     beam_width: int = 1
-    """Hypotheses kept per picture; 1 decodes greedily."""
+    """Hypotheses kept per picture; 1 decodes greedily. The rest of the search is that of ``decode``."""
     batch_size: int = 64
     """Pictures decoded at once."""
     patience: int | None = None

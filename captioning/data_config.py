@@ -119,8 +119,8 @@ class DataConfig:
     epoch."""
     memory_gb: float = 4.0
     """Region features kept in memory after their first use."""
-    workers: int = 0
-    """Processes that prepare batches; 0 prepares them in the training process."""
+    workers: int | None = None
+    """Processes that prepare batches; 0: the training process does. If empty, 2 with CUDA, else 0."""
 
     def __post_init__(self) -> None:
         positive(self, "weight")
@@ -129,4 +129,5 @@ class DataConfig:
         if self.max_pair_pieces is not None:
             at_least(self, "max_pair_pieces", 5)
         at_least(self, "memory_gb", 0)
-        at_least(self, "workers", 0)
+        if self.workers is not None:
+            at_least(self, "workers", 0)

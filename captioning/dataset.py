@@ -43,6 +43,7 @@ from captioning.examples import (
     tag_pieces,
 )
 from captioning.limits import Limits
+from captioning.precision import side_processes
 from captioning.records import CaptionRecord
 from captioning.schedule import Item
 from captioning.tokenizer import CaptionTokenizer
@@ -91,7 +92,7 @@ class CaptionedPictures:
         self._first_index = np.cumsum([0, *(len(source.records) for source in sources)])
         self._tags: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._regions: dict[int, Regions] = {}
-        self._memory_left = int(config.data.memory_gb * 1e9) // max(1, config.data.workers)
+        self._memory_left = int(config.data.memory_gb * 1e9) // max(1, side_processes(config.data.workers))
 
     def __len__(self) -> int:
         """The number of pictures."""

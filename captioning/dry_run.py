@@ -23,6 +23,7 @@ from captioning.estimate import Estimate, Memory
 from captioning.gradients import gradients
 from captioning.limits import Limits
 from captioning.memory import peak_bytes, size_of
+from captioning.precision import side_processes
 from captioning.runs import Run, prepare
 from captioning.schedule import BatchPlan
 from captioning.step_batches import StepBatches, StepParts
@@ -197,7 +198,7 @@ def _step(trainer: Trainer, parts: StepParts) -> float:
 def _left(trainer: Trainer, looked: _Looked, seconds_a_position: float) -> tuple[int, float]:
     """Steps that are still to come, and their seconds."""
     plan, taken, total = trainer.plan, trainer.counters.step, trainer.total_steps
-    workers, limit = trainer.config.data.workers, trainer.config.max_seconds
+    workers, limit = side_processes(trainer.config.data.workers), trainer.config.max_seconds
     steps, seconds = 0, 0.0
     ends = [stage.first_step for stage in plan.stages[1:]] + [total or 0]
     for stage, end, positions in zip(plan.stages, ends, looked.stage_positions, strict=True):

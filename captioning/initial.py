@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PretrainedConfig
 
-from captioning.config import TrainConfig
+from captioning.config import ModelConfig, TrainConfig
 from captioning.tokenizer import VOCABULARY_FILE, CaptionTokenizer
 from oscar.configuration import SPECIAL_IDS, OscarConfig
 from oscar.conversion import oscar_config
@@ -73,12 +74,30 @@ def make_model(
         source = read_published(folder)
         check_vocabulary(tokenizer, source)
         model = kind(_config_of(config, source, tokenizer, region_width))
-        told = str(load_weights(model, source)).splitlines()
+        told = [*str(load_weights(model, source)).splitlines(), *unused_sizes(config.model, model.config)]
     # What no objective reads gets no gradient; DDP would wait for it.
     model.bert.pooler.requires_grad_(pretrains)
     if config.model.freeze_embeddings:
         model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     return model, told
+
+
+_SIZES = {
+    "layers": "num_hidden_layers",
+    "width": "hidden_size",
+    "heads": "num_attention_heads",
+    "feed_forward": "intermediate_size",
+    "max_positions": "max_position_embeddings",
+}
+
+
+def unused_sizes(asked: ModelConfig, made: PretrainedConfig) -> list[str]:
+    """A line for each size that was asked for and that the initial weights decide otherwise."""
+    return [
+        f"model.{name} {getattr(asked, name)} is not used: the initial weights have {getattr(made, key)}"
+        for name, key in _SIZES.items()
+        if getattr(asked, name) not in (getattr(ModelConfig(), name), getattr(made, key))
+    ]
 
 
 def special_ids(tokenizer: CaptionTokenizer) -> dict[str, Any]:

@@ -37,6 +37,16 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
+def side_processes(asked: int | None) -> int:
+    """Processes beside one that trains: so many as asked for, or 2 with CUDA and else none.
+
+    A processor needs its cores for the model; an accelerator shall not wait for what a processor prepares.
+    """
+    if asked is not None:
+        return asked
+    return 2 if torch.cuda.is_available() else 0
+
+
 def choose_precision(wanted: Precision, device: torch.device) -> PrecisionChoice:
     """The wanted precision, or with ``auto`` the faster of fp32 and bf16 on this device.
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-
-import torch
 
 from captioning.guard import TrainingError
 from captioning.rewards import Rewards
@@ -18,11 +15,6 @@ Scores = list[list[float]]
 
 _rewards: Rewards | None = None
 """In a process that scores: what it scores with."""
-
-
-def default_workers() -> int:
-    """Two beside a CUDA device; none on a processor, whose cores the model needs, and where nothing forks."""
-    return 2 if torch.cuda.is_available() and sys.platform == "linux" else 0
 
 
 class RewardProcesses:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from captioning.batches import SampleBatch
 from captioning.config import TrainConfig
-from captioning.reward_processes import RewardProcesses, default_workers
+from captioning.precision import side_processes
+from captioning.reward_processes import RewardProcesses
 from captioning.rewards import Rewards
 from captioning.steps import Means, Part, Step
 from captioning.tokenizer import CaptionTokenizer
@@ -47,8 +48,7 @@ class SelfCritical:
     def __init__(self, config: TrainConfig, tokenizer: CaptionTokenizer, rewards: Rewards) -> None:
         """Takes the rewards of the training pictures."""
         self.config, self.tokenizer, self.rewards = config, tokenizer, rewards
-        count = config.scst.reward_workers
-        self.processes = RewardProcesses(rewards, default_workers() if count is None else count)
+        self.processes = RewardProcesses(rewards, side_processes(config.scst.reward_workers))
         self.never_ids = unwritable_ids(tokenizer)
 
     def __call__(self, model: OscarForCaptioning, batch: SampleBatch, step: int) -> Means:

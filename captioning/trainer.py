@@ -31,7 +31,7 @@ from captioning.optim import (
     set_learning_rate,
 )
 from captioning.parallel import Workers
-from captioning.precision import PrecisionChoice, choose_precision, pick_device
+from captioning.precision import PrecisionChoice, choose_precision, pick_device, side_processes
 from captioning.progress import Progress
 from captioning.recent import Recent
 from captioning.run_folder import refuse_different_steps, settle, step_folder
@@ -107,7 +107,7 @@ class Trainer:
             TrainingError: the guard stopped the run.
         """
         batches = StepBatches(self.run.training, self.plan, self.workers.rank).from_step(
-            self.counters.step, self.config.data.workers, pin=self.device.type == "cuda"
+            self.counters.step, side_processes(self.config.data.workers), pin=self.device.type == "cuda"
         )
         self.shared.wrapped.train()
         with self.stop_request:

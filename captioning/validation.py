@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import cast
 
@@ -17,8 +17,8 @@ from captioning.parallel import Workers
 from captioning.schedule import Item
 from captioning.steps import STEPS
 from captioning.tokenizer import CaptionTokenizer
+from captioning.writing import write_captions
 from eval.scorer import Scorer
-from oscar.decoding import generate
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
 
 SHOWN_CAPTIONS = 5
@@ -104,17 +104,12 @@ def _captions(
 ) -> dict[str, str]:
     device, tokenizer = next(model.parameters()).device, pictures.tokenizer
     batch = to_device(collate_prefix([pictures.prefix(row) for row in rows], tokenizer.pad_id), device)
-    found = generate(
-        model,
-        model.bert.encode_prefix(batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask),
-        beam_width=config.validation.beam_width,
-        max_pieces=config.decode.max_pieces,
-        length_penalty=config.decode.length_penalty,
-        forbidden_ids=unwritable_ids(tokenizer),
-    )
+    prefix = model.bert.encode_prefix(batch.tag_ids, batch.tag_mask, batch.region_features, batch.region_mask)
+    search = replace(config.decode, beam_width=config.validation.beam_width, n_best=1, groups=1, samples=0)
+    names = [pictures.records[row].image_id for row in rows]
+    found = write_captions(model, prefix, search, tokenizer, names, [None] * len(names))
     return {
-        pictures.records[row].image_id: tokenizer.decode(hypotheses[0].piece_ids)
-        for row, hypotheses in zip(rows, found, strict=True)
+        name: tokenizer.decode(hypotheses[0].piece_ids) for name, hypotheses in zip(names, found, strict=True)
     }
 
 

@@ -35,10 +35,11 @@ from captioning.schedule import total_steps
 from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
-from captioning.validation import unwritable_ids
+from captioning.validation import unwritable_ids, validate
+from captioning.writing import write_captions
 from oscar.decoding import generate
 from tests.captioning.small_captioner import META, write_small_store
-from tests.captioning.small_run import CAPTIONS, small_config, turns
+from tests.captioning.small_run import CAPTIONS, alone, small_config, turns
 from tests.torture.disk import disk
 
 ROOT = Path(__file__).parents[2]
@@ -272,10 +273,10 @@ def test_a_validation_that_a_signal_cuts_short_is_made_up_for(
 
     def interrupting(*args: object, **named: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
-        return generate(*args, **named)
+        return write_captions(*args, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(captioning.validation, "generate", interrupting)
+        patch.setattr(captioning.validation, "write_captions", interrupting)
         assert train(stopped) == signal.SIGTERM
     assert read_info(stopped.out / "last").step == 4
     assert read_info(stopped.out / "last").scores == {}
@@ -323,14 +324,18 @@ def test_a_run_goes_on_when_its_files_have_moved_and_what_it_started_from_is_gon
 def test_weights_that_know_another_detector_of_the_same_width_are_not_trained_on(tmp_path: Path) -> None:
     start = small_config(tmp_path, out="start", steps=1)
     train(start)
-    other = write_small_store(tmp_path / "other.h5", CAPTIONS, replace(META, description={"weights_sha256": "1" * 64}))
+    other = write_small_store(
+        tmp_path / "other.h5", CAPTIONS, replace(META, description={"weights_sha256": "1" * 64})
+    )
     config = replace(
         start,
         out=tmp_path / "run",
         init=str(start.out / "last"),
         data=replace(start.data, regions=other),
     )
-    with pytest.raises(DetectorMismatch, match=r"(?s)another detector than those that init .*features\.extract"):
+    with pytest.raises(
+        DetectorMismatch, match=r"(?s)another detector than those that init .*features\.extract"
+    ):
         prepare(config)
     (start.out / "last" / "tushuo.json").unlink()
     prepare(config)
@@ -349,6 +354,29 @@ def test_reading_pictures_otherwise_than_the_initial_weights_did_is_told(tmp_pat
         )
     )
     assert any("learned with data.prefix.max_regions" in note for note in run.notes)
+
+
+def test_validation_searches_by_the_rules_of_the_finished_captioner(tmp_path: Path) -> None:
+    config = small_config(tmp_path, steps=1)
+    run = prepare(
+        replace(config, decode=replace(config.decode, forbidden=["的"], max_pieces=7, min_pieces=7))
+    )
+    assert run.validation is not None
+    found = validate(run.model.eval(), run.validation, run.config, alone(), stop=lambda: False)
+    assert found is not None
+    assert not any("的" in caption for caption in found.captions.values())
+    assert {len(run.tokenizer.encode(caption)) for caption in found.captions.values()} == {7}
+
+
+def test_sizes_that_the_initial_weights_decide_are_told(tmp_path: Path) -> None:
+    start = small_config(tmp_path, out="start", steps=1)
+    train(start)
+    config = replace(start, out=tmp_path / "run", init=str(start.out / "last"))
+    assert not any("is not used" in note for note in prepare(config).notes)
+    wider = replace(config, model=replace(config.model, layers=start.model.layers + 1))
+    assert [note for note in prepare(wider).notes if "is not used" in note] == [
+        f"model.layers {start.model.layers + 1} is not used: the initial weights have {start.model.layers}"
+    ]
 
 
 def test_questions_do_not_validate_a_captioner(tmp_path: Path) -> None:

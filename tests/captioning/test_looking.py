@@ -7,7 +7,7 @@ from statistics import fmean
 
 from captioning.captioner import Captioner
 from eval.annotations import read_references
-from features.structures import Regions
+from features.store import Regions
 
 SAMPLES = Path(__file__).parents[2] / "examples" / "images"
 OTHERS = 5

@@ -247,7 +247,7 @@ class TrainConfig:
         if pretrains and self.loss.swap_caption > 0 and self.model.contrast_classes == 2:
             raise ValueError(
                 "two contrast classes know matching and wrong tags only: "
-                "set loss.swap_caption=0 or model.contrast_classes=3"
+                "set loss.swap_caption=0 and loss.swap_tags=0.5 (as Oscar did), or model.contrast_classes=3"
             )
         if "scst" in self.objectives and self.init is None:
             raise ValueError(

@@ -5,13 +5,19 @@ Without a launcher (torchrun, accelerate launch) there is one process and nothin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate.utils import (
+    DistributedType,
+    GradientAccumulationPlugin,
+    broadcast_object_list,
+    gather_object,
+)
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -23,6 +29,15 @@ from captioning.steps import Learning, Means
 
 T = TypeVar("T")
 
+_TAKES_OVER = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
+"""What ``accelerate launch`` sets by its flags and its configuration. Without GPUs accelerate then does
+something else, so the kind of processes that it reports does not tell."""
+
 
 class Workers:
     """All processes of a run, this one among them."""
@@ -30,13 +45,31 @@ class Workers:
     def __init__(self, device: torch.device, precision: Precision, parallel: Parallel) -> None:
         """Meets the other processes.
 
+        What accelerate finds in its environment and configuration for precision, accumulation and compilation
+        is not taken: the run's own settings decide.
+
+        Args:
+            device: its type is that of all processes.
+            precision: of the products.
+            parallel: how several processes share the model.
+
         Raises:
-            ValueError: fp16 with FSDP, whose gradients cannot be scaled here.
+            ValueError: accelerate is set up to share the model in its own way; fp16 with FSDP, whose
+                gradients cannot be scaled here.
         """
+        for variable, name in _TAKES_OVER.items():
+            if os.environ.get(variable, "").lower() == "true":
+                raise _wrong_set_up(f"{name} ({variable}=true)")
         self.accelerator = Accelerator(
             mixed_precision="no" if precision == "fp32" else precision,
             cpu=device.type == "cpu",
+            # num_steps would divide every gradient: a step's parts are weighed in captioning.gradients.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+            dynamo_backend="no",
         )
+        kind = self.accelerator.distributed_type
+        if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
+            raise _wrong_set_up(f"distributed type {kind.value}")
         self.shards = parallel == "fsdp" and self.count > 1
         if self.shards and precision == "fp16":
             raise ValueError("parallel=fsdp trains in bf16 or fp32; set precision, or parallel=ddp for fp16")
@@ -91,6 +124,13 @@ class Workers:
     def all(self, value: T) -> list[T]:
         """Everybody's values, in the order of their numbers."""
         return cast(list[T], gather_object([value]))
+
+
+def _wrong_set_up(found: str) -> ValueError:
+    return ValueError(
+        f"accelerate is set up for {found}, which would take the model out of the trainer's hands. Start it "
+        "with accelerate launch --multi_gpu or torchrun; --parallel fsdp shares weights out"
+    )
 
 
 class Shared:

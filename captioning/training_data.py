@@ -114,6 +114,7 @@ def data_hashes(
         "regions": sha256_of_texts(
             [text for store in stores for text in (store.fingerprint, *store.image_ids)]
         ),
+        "pictures of the regions": sha256_of_texts([store.digest() for store in stores]),
         "lexicon": lexicon.sha256,
         "training captions": sha256_of_texts(_texts(training)),
         "validation captions": sha256_of_texts(_texts(validation)),

@@ -37,8 +37,9 @@ from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
 from captioning.validation import unwritable_ids, validate
 from captioning.writing import write_captions
+from features.store import write_shard
 from oscar.decoding import generate
-from tests.captioning.small_captioner import META, write_small_store
+from tests.captioning.small_captioner import META, small_regions, write_small_store
 from tests.captioning.small_run import CAPTIONS, alone, small_config, turns
 from tests.torture.disk import disk
 
@@ -294,6 +295,9 @@ def test_other_settings_or_data_are_refused_by_name(tmp_path: Path) -> None:
     train(config)
     with pytest.raises(ValueError, match=r"other settings: batch_size is 3, was 2; optim\.clip_norm is 2\.0"):
         train(replace(config, batch_size=3, optim=replace(config.optim, clip_norm=2.0)))
+    write_shard(tmp_path / "changed.h5", [small_regions(name, seed=1) for name in CAPTIONS], META, {})
+    with pytest.raises(ValueError, match="other settings: the pictures of the regions have other content"):
+        train(replace(config, data=replace(config.data, regions=tmp_path / "changed.h5")))
     other = small_config(tmp_path, captions={"a.jpg": ["一只狗。"], "b.jpg": ["两个人。"]})
     with pytest.raises(ValueError, match="the training captions have other content"):
         train(other)

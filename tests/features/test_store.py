@@ -4,6 +4,7 @@ import dataclasses
 import pickle
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -330,6 +331,21 @@ def test_a_merge_equals_the_file_written_at_once(tmp_path: Path) -> None:
         write_shard(part, records[number::3], META)
     merge_shards(parts, tmp_path / "merged.h5")
     assert (tmp_path / "merged.h5").read_bytes() == (tmp_path / "once.h5").read_bytes()
+
+
+def test_pictures_have_one_digest_however_they_are_divided_among_files(tmp_path: Path) -> None:
+    records = [make_regions(f"{number:02}.jpg", number % 4) for number in range(12)]
+    for number in range(3):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        write_shard(tmp_path / "parts" / f"p{number}.h5", records[number::3], META)
+    write_shard(tmp_path / "once.h5", records, META)
+    write_shard(tmp_path / "fewer.h5", records[1:], META)
+    changed = replace(records[-1], object_scores=records[-1].object_scores / 2)
+    write_shard(tmp_path / "changed.h5", [*records[:-1], changed], META)
+    names = ("parts", "once.h5", "fewer.h5", "changed.h5")
+    parts, once, fewer, other = (RegionStore(tmp_path / name).digest() for name in names)
+    assert parts == once
+    assert len({once, fewer, other}) == 3
 
 
 def test_the_output_may_be_one_of_the_merged_files(path: Path, tmp_path: Path) -> None:

@@ -76,6 +76,9 @@ def correction(page: Page, name: str, image_id: str, original: str) -> None:
     except NotesRefused as error:
         refuse(page, "not_read", str(error))
         return
+    saved = f"saved-{name}"
+    if st.session_state.pop(saved, False):
+        st.toast(page.label("saved"), icon=":material/check:")
     title = page.label("correct" if known is None else "corrected", system=as_label(name))
     with st.expander(title, icon=":material/edit:"), st.form(f"correct-{name}-{image_id}", border=False):
         st.html(looks.quiet(page.label("correct_note")))
@@ -89,4 +92,5 @@ def correction(page: Page, name: str, image_id: str, original: str) -> None:
         if st.form_submit_button(page.label("save")):
             made = Correction(image_id=image_id, caption=text.strip(), original=original, note=note.strip())
             if write_note(page, lambda: page.notes.correct(name, made)):
-                st.toast(page.label("saved"), icon=":material/check:")
+                st.session_state[saved] = True
+                st.rerun()  # for the heading

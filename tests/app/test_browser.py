@@ -206,6 +206,8 @@ def test_a_correction_is_kept_beside_the_original(page: AppTest, folder: Path, n
     area = next(each for each in page.text_area if each.value == "一只狗在草地上奔跑")
     area.set_value("一只黄狗在草地上奔跑")
     next(each for each in page.button if each.label == "保存").click().run()
+    assert "修改过的描述：first" in [each.label for each in page.expander]
+    assert [each.value for each in page.toast] == ["已保存"]
     (record,) = json.loads((notes / "corrections" / "first.json").read_text("utf-8"))
     assert record["image_id"] == "a.jpg"
     assert record["caption"] == "一只黄狗在草地上奔跑"

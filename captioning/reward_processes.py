@@ -23,9 +23,11 @@ class RewardProcesses:
     def __init__(self, rewards: Rewards, count: int) -> None:
         """Takes the rewards and the number of processes, which start with the first step.
 
-        They are forked, so that they share the human captions with this one.
+        They are forked, so that they share the human captions with this one; where nothing forks (Windows)
+        there are none.
         """
-        self.rewards, self.count = rewards, count
+        self.rewards = rewards
+        self.count = count if "fork" in multiprocessing.get_all_start_methods() else 0
         self._pool: ProcessPoolExecutor | None = None
 
     def begin(self, image_ids: Sequence[str], captions: Sequence[Sequence[str]]) -> Callable[[], Scores]:

@@ -23,7 +23,7 @@ from captioning.captioner import Captioner
 from captioning.examples import PrefixExample, prefix_example
 from captioning.joins import join
 from captioning.records import read_records
-from captioning.validation import unwritable_ids
+from captioning.writing import unwritable_ids
 from eval.scorer import Scorer
 from features.store import RegionStore
 from oscar.decoding import generate

@@ -27,7 +27,7 @@ from captioning.captions import Caption, CaptionFailure, ScoredText
 from captioning.checkpoints import CaptionerCheckpoint, read_captioner
 from captioning.constraints import Constraint, Constraints, machine_of
 from captioning.decode_config import DecodeConfig
-from captioning.detector_match import DetectorMismatch, describe, detector_of, extract_command
+from captioning.detector_match import DetectorMismatch, check_detector, extract_command
 from captioning.examples import prefix_example, read_tags
 from captioning.places import MINI, checkpoint_folder, mini_folder, say_licence
 from captioning.precision import pick_device
@@ -220,15 +220,7 @@ class Captioner:
         Raises:
             DetectorMismatch: Another detector, vocabulary, width or selection; with the command to run.
         """
-        wanted = self.info.detector
-        found = detector_of(store)
-        if found != wanted and len(store):
-            images = store.attributes["run"].get("images", "DIR")
-            raise DetectorMismatch(
-                f"{store.path}: these regions come from another detector than those that checkpoint "
-                f"{self.name} was trained on.\n  found:  {describe(found)}\n  wanted: {describe(wanted)}\n"
-                f"Extract them again:\n  {extract_command(wanted, str(images), store.path)}"
-            )
+        check_detector(store, self.info.detector, f"checkpoint {self.name} was trained on")
 
     @property
     def extractor(self) -> RegionExtractor:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from captioning.checkpoints import INFO, DetectorInfo
+from captioning.checkpoints import DetectorInfo
 from features.store import IMPORTED, RegionStore
 
 
@@ -27,25 +27,26 @@ def detector_of(store: RegionStore) -> DetectorInfo:
     )
 
 
-def check_initial(folder: Path, initial: DetectorInfo, store: RegionStore) -> None:
-    """Prove that training goes on with regions of the detector that the initial weights know.
+def check_detector(store: RegionStore, wanted: DetectorInfo, those: str, otherwise: str = "") -> None:
+    """Prove that a regions file comes from the detector that a model knows.
 
     Args:
-        folder: of the initial weights.
-        initial: what their ``tushuo.json`` says.
-        store: the regions to train on.
+        store: the regions.
+        wanted: the model's detector.
+        those: for the message, whose regions are wanted: "checkpoint mini was trained on".
+        otherwise: what else its reader may do.
 
     Raises:
-        DetectorMismatch: they are another detector's, of the same width or not.
+        DetectorMismatch: another detector, vocabulary, width or selection; with the command to run.
     """
     found = detector_of(store)
-    if found != initial and len(store):
-        images = str(store.attributes["run"].get("images", "DIR"))
+    if found != wanted and len(store):
+        images = store.attributes["run"].get("images", "DIR")
         raise DetectorMismatch(
-            f"{store.path}: these regions come from another detector than those that init {folder} learned "
-            f"to read.\n  found:  {describe(found)}\n  wanted: {describe(initial)}\n"
-            f"Extract them again:\n  {extract_command(initial, images, store.path)}\n"
-            f"If it shall learn to read the new ones, give a copy of the folder without {INFO}."
+            f"{store.path}: these regions come from another detector than those that {those}.\n"
+            f"  found:  {describe(found)}\n  wanted: {describe(wanted)}\n"
+            f"Extract them again:\n  {extract_command(wanted, str(images), store.path)}"
+            + (f"\n{otherwise}" if otherwise else "")
         )
 
 

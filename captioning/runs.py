@@ -19,7 +19,7 @@ from captioning.checkpoints import (
 )
 from captioning.config import Objective, TrainConfig
 from captioning.dataset import CaptionedPictures, Source
-from captioning.detector_match import check_initial, detector_of
+from captioning.detector_match import check_detector, detector_of
 from captioning.examples import GEOMETRY_WIDTH
 from captioning.initial import initial_folder, make_model, make_tokenizer
 from captioning.joins import join
@@ -181,7 +181,12 @@ def starting_weights(
     if not (folder / INFO).is_file():
         return folder, []
     info = read_info(folder)
-    check_initial(folder, info.detector, store)
+    check_detector(
+        store,
+        info.detector,
+        f"init {folder} learned to read",
+        f"If it shall learn to read the new ones, give a copy of the folder without {INFO}.",
+    )
     was, now = dataclasses.asdict(info.prefix), dataclasses.asdict(config.data.prefix)
     return folder, [
         f"init {folder} learned with data.prefix.{key} {before}; this run has {after}"

@@ -20,7 +20,7 @@ from captioning.reward_processes import RewardProcesses
 from captioning.rewards import Rewards
 from captioning.steps import Means, Part, Step
 from captioning.tokenizer import CaptionTokenizer
-from captioning.validation import unwritable_ids
+from captioning.writing import unwritable_ids
 from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis, generate
 from oscar.modeling import OscarForCaptioning
@@ -47,7 +47,7 @@ class SelfCritical:
 
     def __init__(self, config: TrainConfig, tokenizer: CaptionTokenizer, rewards: Rewards) -> None:
         """Takes the rewards of the training pictures."""
-        self.config, self.tokenizer, self.rewards = config, tokenizer, rewards
+        self.config, self.tokenizer = config, tokenizer
         self.processes = RewardProcesses(rewards, side_processes(config.scst.reward_workers))
         self.never_ids = unwritable_ids(tokenizer)
 

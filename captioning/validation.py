@@ -16,7 +16,6 @@ from captioning.dataset import CaptionedPictures
 from captioning.parallel import Workers
 from captioning.schedule import Item
 from captioning.steps import STEPS
-from captioning.tokenizer import CaptionTokenizer
 from captioning.writing import write_captions
 from eval.scorer import Scorer
 from oscar.modeling import OscarForCaptioning, OscarForPreTraining
@@ -62,11 +61,6 @@ def validate(
             return _validate_captions(cast(OscarForCaptioning, model), pictures, config, workers, stop)
     finally:
         model.train(was_training)
-
-
-def unwritable_ids(tokenizer: CaptionTokenizer) -> tuple[int, ...]:
-    """Pieces that no caption may hold: all special ones but [SEP], which ends it."""
-    return tuple(sorted(tokenizer.special_ids - {tokenizer.sep_id}))
 
 
 def _validate_captions(

@@ -17,6 +17,11 @@ from oscar.machines import StateMachine
 from oscar.modeling import OscarForCaptioning
 
 
+def unwritable_ids(tokenizer: CaptionTokenizer) -> tuple[int, ...]:
+    """Pieces that no caption may hold: all special ones but [SEP], which ends it."""
+    return tuple(sorted(tokenizer.special_ids - {tokenizer.sep_id}))
+
+
 def write_captions(
     model: OscarForCaptioning,
     prefix: Prefix,

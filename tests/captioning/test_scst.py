@@ -18,7 +18,8 @@ from captioning.scst import SelfCritical, mean_log_probs
 from captioning.scst_config import Baseline, ScstConfig
 from captioning.steps import Learning
 from captioning.train import train
-from captioning.validation import unwritable_ids, validate
+from captioning.validation import validate
+from captioning.writing import unwritable_ids
 from eval.cider import CiderD
 from oscar.backbone import Prefix
 from oscar.decoding import Hypothesis, generate
@@ -268,4 +269,4 @@ def test_rewards_compare_with_all_captions_of_a_picture(captioner: TrainConfig) 
     step = run.steps["scst"].take
     assert isinstance(step, SelfCritical)
     assert captioner.data.captions_per_picture == 2
-    assert len(step.rewards.references["c.jpg"]) == len(CAPTIONS["c.jpg"]) == 3
+    assert len(step.processes.rewards.references["c.jpg"]) == len(CAPTIONS["c.jpg"]) == 3

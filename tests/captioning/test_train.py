@@ -35,8 +35,8 @@ from captioning.schedule import total_steps
 from captioning.step_batches import StepBatches
 from captioning.train import main, parser, train
 from captioning.trainer import Trainer, TrainingError
-from captioning.validation import unwritable_ids, validate
-from captioning.writing import write_captions
+from captioning.validation import validate
+from captioning.writing import unwritable_ids, write_captions
 from features.store import write_shard
 from oscar.decoding import generate
 from tests.captioning.small_captioner import META, small_regions, write_small_store

@@ -4,7 +4,6 @@ import dataclasses
 import pickle
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -340,7 +339,7 @@ def test_pictures_have_one_digest_however_they_are_divided_among_files(tmp_path:
         write_shard(tmp_path / "parts" / f"p{number}.h5", records[number::3], META)
     write_shard(tmp_path / "once.h5", records, META)
     write_shard(tmp_path / "fewer.h5", records[1:], META)
-    changed = replace(records[-1], object_scores=records[-1].object_scores / 2)
+    changed = dataclasses.replace(records[-1], object_scores=records[-1].object_scores / 2)
     write_shard(tmp_path / "changed.h5", [*records[:-1], changed], META)
     names = ("parts", "once.h5", "fewer.h5", "changed.h5")
     parts, once, fewer, other = (RegionStore(tmp_path / name).digest() for name in names)
